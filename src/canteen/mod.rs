@@ -1,0 +1,7 @@
+//! The canteen itself: calendar, window, the rule, a child's marks, codes and receipts.
+//!
+//! Everything here is pure: no async, no clock, no database (design §2).
+
+pub mod types;
+
+pub use types::{Channel, ChildId, Choice, DayState, EnteId, Reason};

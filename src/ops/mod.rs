@@ -1,0 +1,4 @@
+//! Running it: clock and chance, configuration, tracing, metrics, health, shutdown.
+
+pub mod chance;
+pub mod clock;

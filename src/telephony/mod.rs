@@ -1,0 +1,4 @@
+//! SIP, RTP and DTMF: turns packets into calls. Knows nothing of meals (design §2, §5).
+
+pub mod call;
+pub mod clip;

@@ -1,0 +1,1 @@
+//! The line: dialplan, its interpreter, prompts, spoken Italian (design §6, §7).

@@ -1,0 +1,1 @@
+//! HTTP: health, metrics, the page that says how to call.
