@@ -2,6 +2,12 @@
 //!
 //! Everything here is pure: no async, no clock, no database (design §2).
 
+pub mod calendar;
+pub mod case;
+pub mod code;
+pub mod marks;
+pub mod rule;
 pub mod types;
+pub mod window;
 
 pub use types::{Channel, ChildId, Choice, DayState, EnteId, Reason};
