@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::NaiveDate;
-
-use super::window::Weekdays;
+use chrono::{Datelike, NaiveDate, WeekdaySet};
 
 /// The service calendar as it concerns one child: the term of its school, the days of return of
 /// its class, and every closure of ente, school and class that touches it.
@@ -14,8 +12,8 @@ pub struct ServiceCalendar {
     pub first: NaiveDate,
     /// Last day of the term.
     pub last: NaiveDate,
-    /// Days of return.
-    pub weekdays: Weekdays,
+    /// Days of return ("rientri").
+    pub weekdays: WeekdaySet,
     /// Days without service within the term.
     pub closed: BTreeSet<NaiveDate>,
 }
@@ -32,11 +30,16 @@ pub enum NoService {
 }
 
 impl ServiceCalendar {
+    /// No day at all: a school whose term has not been entered.
+    pub fn never() -> Self {
+        Self { first: NaiveDate::MAX, last: NaiveDate::MIN, weekdays: WeekdaySet::EMPTY, closed: BTreeSet::new() }
+    }
+
     /// Why there is no service on `day`; `None` when there is.
     pub fn no_service(&self, day: NaiveDate) -> Option<NoService> {
         if day < self.first || day > self.last {
             Some(NoService::OutsideTerm)
-        } else if !self.weekdays.contains(day) {
+        } else if !self.weekdays.contains(day.weekday()) {
             Some(NoService::NoReturn)
         } else if self.closed.contains(&day) {
             Some(NoService::Closed)

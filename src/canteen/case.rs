@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc, WeekdaySet};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Value, value::RawValue};
 
@@ -11,7 +11,7 @@ use super::{
     calendar::ServiceCalendar,
     marks::{Marks, Suspension, Suspensions},
     rule::{Decision, Request, decide},
-    window::{Weekdays, Window},
+    window::Window,
 };
 
 /// One case, as read. Fields that the rule does not know are ignored.
@@ -135,7 +135,7 @@ fn decide_line(line: &str) -> Result<Decision, String> {
         cutoff: case.window.cutoff.unwrap_or(usual.cutoff),
         zone: case.window.zone.unwrap_or(usual.zone),
     };
-    let weekdays: Weekdays = case.calendar.weekdays.iter().map(|d| (*d).into()).collect();
+    let weekdays: WeekdaySet = case.calendar.weekdays.iter().map(|d| (*d).into()).collect();
     let calendar = ServiceCalendar { first, last, weekdays, closed: case.calendar.closed };
     let marks = Marks::try_from(case.child)?;
     let request = match (case.channel, case.day) {

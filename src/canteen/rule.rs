@@ -136,12 +136,7 @@ pub fn decide_step_by_step(
 
 type Refusal = (Reason, Option<NaiveDate>);
 
-fn day_by_phone(
-    at: DateTime<Utc>,
-    window: &Window,
-    calendar: &ServiceCalendar,
-    tell: &mut dyn FnMut(Step),
-) -> Result<NaiveDate, Refusal> {
+fn day_by_phone(at: DateTime<Utc>, window: &Window, calendar: &ServiceCalendar, tell: &mut dyn FnMut(Step)) -> Result<NaiveDate, Refusal> {
     let search_from = window.search_start(at);
     tell(Step::Window { search_from });
     let start = search_from.ok_or((Reason::OutsideWindow, None))?;

@@ -1,6 +1,6 @@
 //! The window in which operations are taken, and the cut-off of each day (R2, R5).
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
 /// When an ente's line takes operations: settings of the ente (design §3).
@@ -71,41 +71,6 @@ impl Window {
     }
 }
 
-/// Monday to Friday and so on, as a small set: the days of return of a class ("rientri").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Weekdays(u8);
-
-impl Weekdays {
-    /// Monday to Friday.
-    pub const WORKING: Self = Self(0b1_1111);
-
-    /// From the number kept in the database: bit 0 is Monday. Bits beyond Sunday are dropped.
-    pub fn from_bits(bits: i64) -> Self {
-        Self((bits & 0x7f) as u8)
-    }
-
-    /// As kept in the database.
-    pub fn bits(self) -> i64 {
-        i64::from(self.0)
-    }
-
-    /// Is the weekday of `day` among them?
-    pub fn contains(self, day: NaiveDate) -> bool {
-        self.0 & (1 << day.weekday().num_days_from_monday()) != 0
-    }
-
-    /// The weekdays, Monday first.
-    pub fn iter(self) -> impl Iterator<Item = chrono::Weekday> {
-        (0u8..7).filter(move |i| self.0 & (1 << i) != 0).filter_map(|i| chrono::Weekday::try_from(i).ok())
-    }
-}
-
-impl FromIterator<chrono::Weekday> for Weekdays {
-    fn from_iter<I: IntoIterator<Item = chrono::Weekday>>(days: I) -> Self {
-        Self(days.into_iter().fold(0, |set, day| set | 1 << day.num_days_from_monday()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::TimeZone;
@@ -160,14 +125,5 @@ mod tests {
         assert_eq!(w.search_start(rome("2026-10-12 05:59:59")), None);
         assert_eq!(w.search_start(rome("2026-10-12 06:00:00")), Some(day("2026-10-12")));
         assert_eq!(w.search_start(rome("2026-10-12 18:00:00")), None);
-    }
-
-    #[test]
-    fn weekdays_keep_what_they_were_given() {
-        use chrono::Weekday::{Fri, Mon, Thu};
-        let set: Weekdays = [Thu, Mon, Fri].into_iter().collect();
-        assert_eq!(set.iter().collect::<Vec<_>>(), [Mon, Thu, Fri]);
-        assert_eq!(Weekdays::from_bits(set.bits()), set);
-        assert!(set.contains(day("2026-10-12")) && !set.contains(day("2026-10-13")));
     }
 }
