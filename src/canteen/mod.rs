@@ -5,7 +5,11 @@
 pub mod calendar;
 pub mod case;
 pub mod code;
+pub mod demo;
+pub mod fiscal_code;
+pub mod holidays;
 pub mod marks;
+pub mod roster;
 pub mod rule;
 pub mod types;
 pub mod window;

@@ -180,6 +180,11 @@ fn day_on_web(
     Ok(())
 }
 
+/// What stands after an operation that was accepted for `day`: replays the record (R10).
+pub fn replay(choice: Choice, day: NaiveDate, until: Option<NaiveDate>, marks: &Marks) -> Result<Marks, Reason> {
+    change(choice, day, until, marks, &mut |_| {})
+}
+
 /// The change that `choice` makes on `day`, or why it makes none (design §3, R6).
 fn change(choice: Choice, day: NaiveDate, until: Option<NaiveDate>, marks: &Marks, tell: &mut dyn FnMut(Step)) -> Result<Marks, Reason> {
     let covering = marks.suspensions.covering(day);

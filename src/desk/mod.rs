@@ -1,9 +1,11 @@
 //! The desk: use cases, one transaction each (design §2).
 
+pub mod audit;
 pub mod child;
 pub mod closing;
 pub mod explain;
 pub mod guard;
+pub mod import;
 pub mod line;
 pub mod operate;
 pub mod telephone;
