@@ -2,6 +2,10 @@
 //!
 //! Everything here is pure: no async, no clock, no database (design §2).
 
+pub mod demo;
+pub mod fiscal_code;
+pub mod holidays;
+pub mod roster;
 pub mod types;
 
 pub use types::{Channel, ChildId, Choice, DayState, EnteId, Reason};
