@@ -66,7 +66,9 @@ async fn a_cancellation_falls_on_the_first_useful_day_and_stands() {
 async fn suspensions_and_white_meals_stand_and_replay() {
     each_database(async |school| {
         let desk = school.desk_at(MONDAY_EVENING);
-        for (key, choice) in [("1", Choice::White), ("2", Choice::Suspend), ("3", Choice::Cancel), ("4", Choice::Resume), ("5", Choice::Cancel)] {
+        for (key, choice) in
+            [("1", Choice::White), ("2", Choice::Suspend), ("3", Choice::Cancel), ("4", Choice::Resume), ("5", Choice::Cancel)]
+        {
             let verdict = phone(&desk, &school, 0, choice, key).await.verdict;
             assert_eq!(verdict == Verdict::Refused(Reason::Suspended, Some(day("2026-10-15"))), key == "3", "{key}: {verdict:?}");
         }
@@ -87,10 +89,7 @@ async fn of_two_calls_at_the_same_moment_one_wins_and_the_other_hears_already() 
         for round in 0..8 {
             let desk = school.desk_at(MONDAY_EVENING);
             let (a, b) = (format!("{round}a"), format!("{round}b"));
-            let (one, two) = tokio::join!(
-                phone(&desk, &school, 0, Choice::Cancel, &a),
-                phone(&desk, &school, 0, Choice::Cancel, &b)
-            );
+            let (one, two) = tokio::join!(phone(&desk, &school, 0, Choice::Cancel, &a), phone(&desk, &school, 0, Choice::Cancel, &b));
             let accepted = Verdict::Accepted(day("2026-10-15"));
             let already = Verdict::Refused(Reason::AlreadyCancelled, Some(day("2026-10-15")));
             assert!([(accepted, already), (already, accepted)].contains(&(one.verdict, two.verdict)), "{one:?} {two:?}");
@@ -104,8 +103,7 @@ async fn of_two_calls_at_the_same_moment_one_wins_and_the_other_hears_already() 
 async fn the_same_order_sent_twice_is_done_once() {
     each_database(async |school| {
         let desk = school.desk_at(MONDAY_EVENING);
-        let (one, two) =
-            tokio::join!(phone(&desk, &school, 0, Choice::Cancel, "k"), phone(&desk, &school, 0, Choice::Cancel, "k"));
+        let (one, two) = tokio::join!(phone(&desk, &school, 0, Choice::Cancel, "k"), phone(&desk, &school, 0, Choice::Cancel, "k"));
         assert_eq!(one, two);
         assert_eq!(one.verdict, Verdict::Accepted(day("2026-10-15")));
         // Also long afterwards, when the rule would answer otherwise.
@@ -234,9 +232,12 @@ async fn what_is_written_down_cannot_be_rewritten() {
         let desk = school.desk_at(MONDAY_EVENING);
         phone(&desk, &school, 0, Choice::Cancel, "1").await;
         school.desk_at("2026-10-16T12:00:00+02:00").close_days(school.ente, None, |_, _| {}).await.unwrap();
-        for statement in
-            ["UPDATE operation SET decision = 'refused'", "DELETE FROM operation", "UPDATE meal SET state = 'served'", "DELETE FROM head_count"]
-        {
+        for statement in [
+            "UPDATE operation SET decision = 'refused'",
+            "DELETE FROM operation",
+            "UPDATE meal SET state = 'served'",
+            "DELETE FROM head_count",
+        ] {
             let refused = support::execute(&school.url, statement).await.unwrap_err();
             assert!(refused.contains("append-only"), "{statement}: {refused}");
         }

@@ -100,16 +100,10 @@ pub fn roster(codes: &[ChildCode]) -> Roster {
         calendar: CalendarRows {
             school_year: Some("2026/2027".into()),
             terms: vec![TermRow { school: None, first: day("2026-09-14"), last: day("2027-06-08") }],
-            closures: vec![ClosureRow {
-                scope: Scope::Ente,
-                first: day("2026-10-13"),
-                last: day("2026-10-14"),
-                reason: "Ponte".into(),
-            }],
+            closures: vec![ClosureRow { scope: Scope::Ente, first: day("2026-10-13"), last: day("2026-10-14"), reason: "Ponte".into() }],
         },
     }
 }
-
 
 /// Runs a statement past the program, as someone with the database's own tools could.
 pub async fn execute(url: &str, statement: &'static str) -> Result<(), String> {
