@@ -2,3 +2,6 @@
 
 pub mod call;
 pub mod clip;
+pub mod g711;
+pub mod rtp;
+pub mod sip;

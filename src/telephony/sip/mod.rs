@@ -1,0 +1,3 @@
+//! SIP: trunks, incoming calls, offer/answer; on `rsipstack` (design §5).
+
+pub mod sdp;
