@@ -6,6 +6,7 @@
 //! holds. Without PostgreSQL the tests fail: they are never skipped.
 
 #![allow(dead_code, reason = "each test program uses its part of this file")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test without its database fails, loudly")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},

@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn weekdays_as_the_office_writes_them() {
-        let days = |days: &[Weekday]| Ok(Some(days.iter().copied().collect::<WeekdaySet>()));
         use Weekday::{Fri, Mon, Thu, Tue, Wed};
+        let days = |days: &[Weekday]| Ok(Some(days.iter().copied().collect::<WeekdaySet>()));
         for (text, meant) in [
             ("lun mar gio", &[Mon, Tue, Thu][..]),
             ("Lunedì, Mercoledì e Venerdì", &[Mon, Wed, Fri]),

@@ -20,7 +20,7 @@ fn read_new(files: &[SourceFile<'_>]) -> Result<ReadRoster, Rejected> {
     read(files, &Known { schools: &[], classes: &[], code_is_valid: &|code| !code.ends_with('9') })
 }
 
-fn csv<'a>(text: &'a str) -> SourceFile<'a> {
+fn csv(text: &str) -> SourceFile<'_> {
     SourceFile { name: "prova.csv", bytes: text.as_bytes() }
 }
 
