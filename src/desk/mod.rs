@@ -4,10 +4,12 @@ pub mod audit;
 pub mod child;
 pub mod closing;
 pub mod explain;
+pub mod export;
 pub mod guard;
 pub mod import;
 pub mod line;
 pub mod operate;
+pub mod roster_file;
 pub mod telephone;
 
 use crate::{
