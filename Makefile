@@ -51,7 +51,7 @@ bench: ## the benchmarks
 
 prompts: ## speak the Italian prompts again
 	@tests/install.sh prompts
-	@prompts/build.sh
+	@prompts/speak
 
 clean: ## remove what was built and the demo's data
 	@cargo clean
