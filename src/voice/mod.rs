@@ -1,3 +1,9 @@
 //! The line: dialplan, its interpreter, prompts, spoken Italian (design §6, §7).
 
+pub mod check;
+pub mod line;
+pub mod machine;
 pub mod plan;
+pub mod prompts;
+pub mod simulate;
+pub mod speech;
