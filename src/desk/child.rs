@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Desk, DeskError, ente_of, line::DayOutlook, operate::calendar_of};
 use crate::{
-    canteen::{ChildId, DayState, EnteId, calendar::NoService},
+    canteen::{ChildId, DayState, EnteId, calendar::NoService, window::Window},
     store::{ChildRow, StoredOperation},
 };
 
@@ -58,10 +58,10 @@ impl Desk {
         Ok(ChildView { child: row, days, operations: tx.operations_of(child).await? })
     }
 
-    /// The local day of the ente now.
-    pub async fn today(&self, ente: EnteId) -> Result<(NaiveDate, DateTime<Utc>), DeskError> {
+    /// The ente's window, and the instant now.
+    pub async fn window(&self, ente: EnteId) -> Result<(Window, DateTime<Utc>), DeskError> {
         let mut tx = self.db.read().await?;
         let now = tx.instant(&self.clock).await?;
-        Ok((ente_of(&mut tx, ente).await?.window.local(now).date(), now))
+        Ok((ente_of(&mut tx, ente).await?.window, now))
     }
 }

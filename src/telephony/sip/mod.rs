@@ -12,4 +12,4 @@ pub mod session_timer;
 mod uas;
 
 pub use config::{SipConfig, Trunk};
-pub use server::{Server, ServerError, Stats};
+pub use server::{Monitor, Server, ServerError, Stats};

@@ -89,6 +89,8 @@ pub struct Stats {
     pub active: u64,
     /// Room for calls.
     pub capacity: u64,
+    /// Taking no new calls, before it stops.
+    pub draining: bool,
     /// See [`Counters`].
     pub invites: u64,
     /// See [`Counters`].
@@ -188,31 +190,14 @@ impl Server {
         &self.addresses
     }
 
-    /// A reading of the counters.
-    pub fn stats(&self) -> Stats {
-        let c = &self.shared.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
-            active: self.active() as u64,
-            capacity: self.shared.config.max_calls as u64,
-            invites: read(&c.invites),
-            answered: read(&c.answered),
-            full: read(&c.full),
-            refused: read(&c.refused),
-            strangers: read(&c.strangers),
-            dropped: read(&c.dropped),
-            keys: read(&c.keys),
-        }
-    }
-
-    /// The media engine's counters.
-    pub fn media(&self) -> &Arc<EngineCounters> {
-        self.shared.engine.counters()
+    /// A look at it from elsewhere.
+    pub fn monitor(&self) -> Monitor {
+        Monitor { shared: Arc::clone(&self.shared) }
     }
 
     /// Calls now.
     pub fn active(&self) -> usize {
-        self.shared.config.max_calls - self.shared.slots.available_permits()
+        self.shared.active()
     }
 
     /// Takes no new calls (503), lets running ones finish for at most `patience`, hangs up the
@@ -232,6 +217,43 @@ impl Server {
         self.endpoint.shutdown();
         self.stop.cancel();
         left
+    }
+}
+
+/// Reads a running endpoint's counters; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    shared: Arc<Shared>,
+}
+
+impl Monitor {
+    /// A reading of the counters.
+    pub fn stats(&self) -> Stats {
+        let c = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            active: self.shared.active() as u64,
+            capacity: self.shared.config.max_calls as u64,
+            draining: self.shared.draining.load(Ordering::Relaxed),
+            invites: read(&c.invites),
+            answered: read(&c.answered),
+            full: read(&c.full),
+            refused: read(&c.refused),
+            strangers: read(&c.strangers),
+            dropped: read(&c.dropped),
+            keys: read(&c.keys),
+        }
+    }
+
+    /// The media engine's counters.
+    pub fn media(&self) -> &EngineCounters {
+        self.shared.engine.counters()
+    }
+}
+
+impl Shared {
+    fn active(&self) -> usize {
+        self.config.max_calls - self.slots.available_permits()
     }
 }
 
