@@ -6,7 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use super::{Desk, DeskError, ente_of};
 use crate::{
     canteen::{ChildId, DayState, EnteId, window::Window},
-    store::{NewMeal, SchoolToClose, Tx},
+    store::{CallRow, HeadCount, NewMeal, SchoolToClose, Tx},
 };
 
 /// What a closing did.
@@ -61,12 +61,25 @@ impl Desk {
         Ok(Some(meals.iter().filter(|m| matches!(m.state, DayState::Served | DayState::White)).count()))
     }
 
-    /// When the next day of the ente closes.
-    pub async fn next_closing(&self, ente: EnteId) -> Result<DateTime<Utc>, DeskError> {
+    /// The kitchen's head counts of the closed days from `first` to `last`.
+    pub async fn head_counts(&self, ente: EnteId, first: NaiveDate, last: NaiveDate) -> Result<Vec<HeadCount>, DeskError> {
+        Ok(self.db.read().await?.head_counts(ente, first, last).await?)
+    }
+
+    /// Writes a call detail record.
+    pub async fn record_call(&self, call: &CallRow) -> Result<(), DeskError> {
+        let mut tx = self.db.write().await?;
+        tx.add_call(call).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// When the next day of the ente closes, and the instant now.
+    pub async fn next_closing(&self, ente: EnteId) -> Result<(DateTime<Utc>, DateTime<Utc>), DeskError> {
         let mut tx = self.db.read().await?;
         let now = tx.instant(&self.clock).await?;
         let window = ente_of(&mut tx, ente).await?.window;
-        Ok(next_closing(&window, now))
+        Ok((next_closing(&window, now), now))
     }
 }
 

@@ -13,10 +13,11 @@ use crate::{
     canteen::{
         ChildId, EnteId,
         code::ChildCode,
-        roster::{CalendarRows, ChildRow, GuardianRow, Roster, Scope, fold},
+        roster::{CalendarRows, ChildRow, ClassRow, GuardianRow, Roster, SchoolRow, Scope, fold},
+        window::Window,
     },
     ops::chance,
-    store::{KnownChild, KnownGuardian, PutChild, PutGuardian, StoreError, Tx},
+    store::{ClassKey, EnrolledChild, KnownChild, KnownGuardian, PutChild, PutGuardian, StoreError, Tx},
 };
 
 /// What an import did.
@@ -55,6 +56,36 @@ impl From<StoreError> for ImportError {
 const CODE_DRAWS: usize = 64;
 
 impl Desk {
+    /// The schools of an ente and the classes of its latest school year, for reading files that do not repeat them.
+    pub async fn known_places(&self, ente: EnteId) -> Result<(Vec<SchoolRow>, Vec<ClassRow>), DeskError> {
+        let mut tx = self.db.read().await?;
+        let schools = tx.schools(ente).await?.into_iter().map(|s| SchoolRow { code: s.code, name: s.name }).collect();
+        let classes = match tx.latest_school_year(ente).await? {
+            Some(year) => tx.classes(year.id).await?,
+            None => vec![],
+        };
+        let class = |c: ClassKey| ClassRow { weekdays: c.weekdays(), school: c.school, name: c.name };
+        Ok((schools, classes.into_iter().map(class).collect()))
+    }
+
+    /// The latest school year's name.
+    pub async fn school_year(&self, ente: EnteId) -> Result<Option<String>, DeskError> {
+        Ok(self.db.read().await?.latest_school_year(ente).await?.map(|year| year.name))
+    }
+
+    /// Creates an ente, or brings its name and settings up to date.
+    pub async fn put_ente(&self, slug: &str, name: &str, office_phone: Option<&str>, window: &Window) -> Result<EnteId, DeskError> {
+        let mut tx = self.db.write().await?;
+        let id = tx.put_ente(slug, name, office_phone, window).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Every child of an ente with its code. For letters and lists; never for logs.
+    pub async fn children_with_codes(&self, ente: EnteId) -> Result<Vec<EnrolledChild>, DeskError> {
+        Ok(self.db.read().await?.children_with_codes(ente).await?)
+    }
+
     /// Writes an import down, or refuses it whole.
     pub async fn import(&self, ente: EnteId, roster: &Roster) -> Result<Imported, ImportError> {
         let mut tx = self.db.write().await?;

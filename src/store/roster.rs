@@ -2,7 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, Utc, WeekdaySet};
 
-use super::{StoreError, Tx, calendar::weekdays_to_bits, on, run};
+use super::{
+    StoreError, Tx,
+    calendar::{weekdays_from_bits, weekdays_to_bits},
+    on, run,
+};
 use crate::canteen::{ChildId, EnteId, code::ChildCode};
 
 /// A school year.
@@ -21,6 +25,8 @@ pub struct SchoolKey {
     pub id: i64,
     /// The office's short name.
     pub code: String,
+    /// Full name.
+    pub name: String,
 }
 
 /// A class and its keys.
@@ -32,6 +38,15 @@ pub struct ClassKey {
     pub school: String,
     /// Its name.
     pub name: String,
+    /// Days of return, as kept.
+    weekdays: i64,
+}
+
+impl ClassKey {
+    /// Days of return.
+    pub fn weekdays(&self) -> WeekdaySet {
+        weekdays_from_bits(self.weekdays)
+    }
 }
 
 /// A child as the import compares it. No `Debug`: it holds the keypad code.
@@ -139,7 +154,7 @@ impl Tx {
 
     /// All schools of an ente.
     pub async fn schools(&mut self, ente: EnteId) -> Result<Vec<SchoolKey>, StoreError> {
-        const SQL: &str = "SELECT id, code FROM school WHERE ente_id = $1 ORDER BY id";
+        const SQL: &str = "SELECT id, code, name FROM school WHERE ente_id = $1 ORDER BY id";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_all(c))?)
     }
 
@@ -153,7 +168,7 @@ impl Tx {
 
     /// All classes of a school year.
     pub async fn classes(&mut self, year: i64) -> Result<Vec<ClassKey>, StoreError> {
-        const SQL: &str = "SELECT c.id, s.code AS school, c.name FROM school_class c JOIN school s ON s.id = c.school_id
+        const SQL: &str = "SELECT c.id, s.code AS school, c.name, c.weekdays FROM school_class c JOIN school s ON s.id = c.school_id
             WHERE c.school_year_id = $1 ORDER BY c.id";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(year).fetch_all(c))?)
     }
