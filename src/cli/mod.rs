@@ -1,5 +1,6 @@
 //! The command line: subcommands, wiring, signals.
 
+mod call;
 mod check;
 mod child;
 mod close_day;
@@ -37,6 +38,8 @@ enum Command {
     Serve(serve::Args),
     /// The rule as a filter: a JSON case a line in, an answer a line out.
     Rule(rule::Args),
+    /// A little SIP telephone: dial, press keys, and see what was heard.
+    Call(call::Args),
     /// Prove configuration, dialplans, prompts and database; draw the dialplan.
     Check(check::Args),
     /// Import roster and calendar from CSV and XLSX files, all or nothing.
@@ -87,6 +90,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Rule(args) => rule::run(&args),
+        Command::Call(args) => call::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Child(args) => child::run(args).await,

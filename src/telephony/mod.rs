@@ -3,5 +3,6 @@
 pub mod call;
 pub mod clip;
 pub mod g711;
+pub mod phone;
 pub mod rtp;
 pub mod sip;

@@ -357,7 +357,7 @@ pub(super) fn answer(mut transaction: Transaction, status: u16, headers: Vec<Hea
 }
 
 /// Our own address as a peer sees it on the way to it: a connected socket asks the routing table and sends nothing.
-pub(super) fn local_ip_towards(peer: SocketAddr) -> io::Result<IpAddr> {
+pub(crate) fn local_ip_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     let any: SocketAddr =
         if peer.is_ipv4() { (std::net::Ipv4Addr::UNSPECIFIED, 0).into() } else { (std::net::Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
