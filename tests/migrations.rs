@@ -1,4 +1,5 @@
 //! The two databases' migrations stay alike: same files, tables, columns, kinds and obligations.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod support;
 

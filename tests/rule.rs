@@ -1,5 +1,6 @@
 //! The rule against a second, plainer implementation: sets of days instead of intervals, and
 //! UTC offsets worked out from the European clock-change law instead of a time-zone database.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! What the end-to-end tests share: databases, a small school, clocks.
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "each test program uses its part, and may panic")]
 
 use std::future::Future;
 
