@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 /// How long a comma waits for the prompt's end.
-const COMMA: Duration = Duration::from_secs(60);
+const COMMA: Duration = Duration::from_mins(1);
 /// A comma while pressing over the voice.
 const BARGE_PAUSE: Duration = Duration::from_millis(300);
 
@@ -66,10 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     told(format!("answered by {}", args.uri));
     let outcome = timeout_at(end, follow(&call, &args, &told)).await;
-    let ending = match outcome {
-        Ok(ending) => ending,
-        Err(_) => "time is up: we hang up",
-    };
+    let ending = outcome.unwrap_or("time is up: we hang up");
     if !call.is_over() {
         call.hang_up().await;
         sleep(Duration::from_millis(100)).await;
@@ -91,10 +88,10 @@ async fn follow(call: &PhoneCall, args: &Args, told: &impl Fn(String)) -> &'stat
             ',' | '!' => {
                 // The line speaks first; keys before the first comma are pressed into its greeting's end.
                 if !keys.is_empty() {
-                    if !args.barge {
-                        call.wait_quiet(COMMA).await;
-                    } else {
+                    if args.barge {
                         sleep(BARGE_PAUSE).await;
+                    } else {
+                        call.wait_quiet(COMMA).await;
                     }
                     told(format!("pressed {}", covered(&keys)));
                     call.press(&std::mem::take(&mut keys)).await;

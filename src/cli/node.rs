@@ -62,13 +62,12 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
     let mut routes = HashMap::new();
     for (called, ente, path) in &setup.numbers {
-        let plan = match plans.get(path) {
-            Some(plan) => Arc::clone(plan),
-            None => {
-                let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &library.load())?));
-                plans.insert(path.clone(), Arc::clone(&plan));
-                plan
-            }
+        let plan = if let Some(plan) = plans.get(path) {
+            Arc::clone(plan)
+        } else {
+            let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &library.load())?));
+            plans.insert(path.clone(), Arc::clone(&plan));
+            plan
         };
         routes.insert(called.clone(), Route { ente: *ente, plan });
     }

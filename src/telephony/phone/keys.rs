@@ -10,6 +10,8 @@ const HELD: u16 = 5;
 const ENDS: usize = 3;
 /// Frames of pause after a key: 100 ms.
 const PAUSE: usize = 5;
+/// Power of the tone, in dB below 0 dBm0 (RFC 4733 §2.3.4).
+const VOLUME: u8 = 0x0a;
 /// Samples in 20 ms.
 const FRAME: u32 = 160;
 
@@ -65,11 +67,11 @@ impl Keypad {
         let (event, timestamp, sent) = (press.event, press.timestamp, press.sent);
         let [high, low] = (sent * FRAME as u16).to_be_bytes();
         if sent <= HELD {
-            return self.packet(events, timestamp, sent == 1, &[event, 10, high, low]).into_iter().collect();
+            return self.packet(events, timestamp, sent == 1, &[event, VOLUME, high, low]).into_iter().collect();
         }
         self.pressing = None;
         self.pause = PAUSE;
-        (0..ENDS).filter_map(|_| self.packet(events, timestamp, false, &[event, 0x80 | 10, high, low])).collect()
+        (0..ENDS).filter_map(|_| self.packet(events, timestamp, false, &[event, 0x80 | VOLUME, high, low])).collect()
     }
 
     fn packet(&mut self, payload_type: u8, timestamp: u32, mark: bool, payload: &[u8]) -> Option<Vec<u8>> {
@@ -127,7 +129,7 @@ mod tests {
         let read: Vec<_> = packets.iter().map(|p| RtpReader::new(p).unwrap()).collect();
         assert_eq!(read.len(), 8);
         assert!(read.iter().all(|p| p.timestamp() == read[0].timestamp()));
-        assert_eq!(read.iter().map(|p| p.mark()).collect::<Vec<_>>(), [true, false, false, false, false, false, false, false]);
+        assert_eq!(read.iter().map(rtp_rs::RtpReader::mark).collect::<Vec<_>>(), [true, false, false, false, false, false, false, false]);
         let durations: Vec<_> = read.iter().map(|p| u16::from_be_bytes([p.payload()[2], p.payload()[3]])).collect();
         assert_eq!(durations, [160, 320, 480, 640, 800, 960, 960, 960]);
         assert_eq!(read.iter().filter(|p| p.payload()[1] & 0x80 != 0).count(), 3);

@@ -134,7 +134,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn peer_of(uri: &Uri) -> Option<SocketAddr> {
     let ip: IpAddr = uri.host_with_port.host.to_string().trim_matches(['[', ']']).parse().ok()?;
-    Some(SocketAddr::new(ip, uri.host_with_port.port.as_ref().map_or(5060, |port| port.value())))
+    Some(SocketAddr::new(ip, uri.host_with_port.port.as_ref().map_or(5060, rsipstack::sip::Port::value)))
 }
 
 /// Dials a SIP URI (`;transport=tcp` for TCP) and returns once it is answered.
