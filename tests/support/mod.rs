@@ -16,6 +16,7 @@ use voceguida::{
     store::Db,
 };
 
+pub mod demo;
 pub mod postgres;
 
 /// A fresh database of each kind, and a name for messages.
