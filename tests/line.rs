@@ -161,3 +161,40 @@ async fn kill_nine_loses_nothing_that_was_heard_as_registered() {
     let db = Db::open(&format!("sqlite:{}", dir.path().join("demo.db").display())).await.unwrap();
     assert_eq!(Desk::new(db, Clock::real()).audit(|_, _| {}).await.unwrap().1, vec![]);
 }
+
+/// The database goes away between hearing the day and confirming it; the caller hears that nothing was
+/// recorded, and it is so. When it is back, the same call can try again.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_database_away_the_caller_hears_that_nothing_was_recorded() {
+    let url = support::postgres::fresh_database();
+    let name = url.split('?').next().and_then(|u| u.rsplit('/').next()).unwrap().to_owned();
+    let school = support::School::open(&url).await;
+    let desk = school.desk_at(MONDAY_EVENING);
+    let (server, uri) = support::serve(desk.clone(), school.ente).await;
+    let clips = clips();
+    let call = dial(&uri, phone(&clips, 1)).await.unwrap();
+    call.press(&format!("{}1", school.codes[0].as_str())).await;
+    assert!(call.wait_heard("anteprima_cancel", LONG).await, "{:?}", names(&call));
+    let cluster = support::postgres::cluster();
+    cluster.psql(&format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS false"));
+    cluster.psql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
+    call.press("1").await;
+    assert!(call.wait_heard("guasto_rimedio", LONG).await, "{:?}", names(&call));
+    assert!(!names(&call).iter().any(|n| n.starts_with("registrata")), "{:?}", names(&call));
+
+    cluster.psql(&format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS true"));
+    let view = desk.view_child(school.children[0], support::day("2026-10-15"), support::day("2026-10-15")).await.unwrap();
+    assert_eq!((view.operations.len(), view.days[0].state), (0, voceguida::canteen::DayState::Served));
+    assert!(call.wait_heard("guasto_riprova", LONG).await);
+    call.press("1").await;
+    assert!(call.wait_quiet(LONG).await);
+    call.press("1").await;
+    assert!(call.wait_heard("registrata_cancel", LONG).await, "{:?}", names(&call));
+    call.hang_up().await;
+    server.drain(Duration::from_secs(5)).await;
+    let view = desk.view_child(school.children[0], support::day("2026-10-15"), support::day("2026-10-15")).await.unwrap();
+    assert_eq!((view.operations.len(), view.days[0].state), (1, voceguida::canteen::DayState::Cancelled));
+    let calls = desk.calls(school.ente, 10).await.unwrap();
+    assert_eq!(calls.len(), 1);
+    assert_eq!((calls[0].cause.as_str(), calls[0].codec.as_deref(), calls[0].status), ("caller_hung_up", Some("PCMA"), 200));
+}

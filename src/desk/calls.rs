@@ -1,7 +1,8 @@
 //! Call detail records.
 
 use super::{Desk, DeskError};
-use crate::{canteen::EnteId, store::CallRow};
+use crate::canteen::EnteId;
+pub use crate::store::CallRow;
 
 impl Desk {
     /// Writes a call detail record; the same call twice is kept once.
