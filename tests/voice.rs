@@ -1,5 +1,12 @@
 //! Whole conversations, as people would hear them, and storms of keys.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unnecessary_wraps,
+    clippy::format_push_string,
+    reason = "a test may panic, and reads better so"
+)]
 
 use std::{
     collections::{BTreeMap, VecDeque},

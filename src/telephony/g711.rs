@@ -34,7 +34,8 @@ const ULAW_CLIP: i32 = 8_158;
 
 /// The µ-law code of a sample.
 pub fn ulaw_encode(sample: i16) -> u8 {
-    let (sign, magnitude) = if sample < 0 { (0x80u8, -i32::from(sample)) } else { (0, i32::from(sample)) };
+    // Ones' complement for negative values, as in the ITU reference software (G.191).
+    let (sign, magnitude) = if sample < 0 { (0x80u8, i32::from(!sample)) } else { (0, i32::from(sample)) };
     let biased = ((magnitude >> 2).min(ULAW_CLIP)) + ULAW_BIAS;
     let segment = (26 - biased.leading_zeros() as i32).max(0);
     let step = (biased >> (segment + 1)) & 0x0f;
