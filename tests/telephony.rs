@@ -1,4 +1,5 @@
-//! The SIP endpoint against a real peer (sipp), against garbage, and its RTP as captured on the wire.
+//! The SIP endpoint against impatience, garbage and strangers, and its RTP as captured on the wire.
+//! Its conversations with sipp are in `telephony_sipp.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod support;
@@ -97,73 +98,9 @@ impl Endpoint {
         Self { server, handler, address, first_port }
     }
 
-    /// Runs a scenario of tests/sipp; fails with sipp's own words.
-    async fn sipp(&self, scenario: &str, service: &str, more: &[&str]) {
-        let dir = tempfile::tempdir().unwrap();
-        let errors = dir.path().join("errors.txt");
-        let mut command = Command::new("sipp");
-        command
-            .arg(self.address.to_string())
-            .args(["-sf", &format!("tests/sipp/{scenario}.xml"), "-s", service, "-i", "127.0.0.1", "-m", "1", "-nostdin"])
-            .args(["-mi", "127.0.0.1", "-mp", &(free_port() & !1).to_string(), "-p", &free_port().to_string()])
-            .args(["-timeout", "60", "-timeout_error", "-trace_err", "-error_file"])
-            .arg(&errors)
-            .args(more);
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("sipp is installed (tests/install.sh)");
-        let said = std::fs::read_to_string(&errors).unwrap_or_default();
-        assert!(output.status.success(), "{scenario}: {said}");
-    }
-
-    async fn until_idle(&self) {
-        for _ in 0..200 {
-            if self.server.active() == 0 {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{} calls are still there", self.server.active());
-    }
-
     fn causes(&self) -> Vec<String> {
         self.handler.records.lock().unwrap().iter().map(|r| r.cause.clone()).collect()
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_as_carriers_make_them() {
-    let endpoint = Endpoint::start(10, "127.0.0.0/8").await;
-    for (scenario, service) in [
-        ("basic", "800"),
-        ("delayed_offer", "800"),
-        ("hold", "800"),
-        ("timer", "800"),
-        ("timer_small", "800"),
-        ("options", "800"),
-        ("register", "800"),
-        ("stray_bye", "800"),
-        ("no_codec", "800"),
-        ("no_audio", "800"),
-        ("extension", "800"),
-        ("not_found", "999"),
-        ("key", "800"),
-        ("info", "800"),
-    ] {
-        endpoint.sipp(scenario, service, &[]).await;
-    }
-    for scenario in ["basic", "hold", "key"] {
-        endpoint.sipp(scenario, "800", &["-t", "t1"]).await;
-    }
-    endpoint.until_idle().await;
-    assert_eq!(*endpoint.handler.keys.lock().unwrap(), "999");
-    let causes = endpoint.causes();
-    assert_eq!(causes.iter().filter(|c| *c == "caller_hung_up").count(), 6, "{causes:?}");
-    assert_eq!(causes.iter().filter(|c| *c == "we_hung_up").count(), 3, "{causes:?}");
-    let records = endpoint.handler.records.lock().unwrap();
-    assert!(
-        records.iter().filter(|r| r.cause == "caller_hung_up").all(|r| r.codec == Some("PCMA") && r.packets_sent > 5 && r.status == 200)
-    );
-    let statuses: Vec<_> = records.iter().filter(|r| r.answered_at.is_none()).map(|r| r.status).collect();
-    assert_eq!(statuses, [422, 488, 488, 420, 404]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,34 +129,6 @@ async fn a_caller_who_gives_up_at_once_leaves_nothing_behind() {
     }
     assert_eq!(endpoint.server.active(), 0);
     assert_eq!(endpoint.causes().len(), 10, "{:?}", endpoint.causes());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_an_ack_the_line_gives_up() {
-    let endpoint = Endpoint::start(10, "127.0.0.0/8").await;
-    endpoint.sipp("no_ack", "800", &[]).await;
-    for _ in 0..50 {
-        if endpoint.server.active() == 0 {
-            break;
-        }
-        sleep(Duration::from_secs(1)).await;
-    }
-    assert_eq!(endpoint.causes(), ["no ACK"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn full_and_strangers() {
-    let endpoint = Endpoint::start(1, "127.0.0.0/8").await;
-    let call = dial(&format!("sip:800@{}", endpoint.address), PhoneConfig::default()).await.unwrap();
-    endpoint.sipp("full", "800", &[]).await;
-    call.hang_up().await;
-    endpoint.until_idle().await;
-    endpoint.sipp("basic", "800", &[]).await;
-
-    let elsewhere = Endpoint::start(1, "127.0.0.2/32").await;
-    elsewhere.sipp("stranger", "800", &[]).await;
-    let monitor = elsewhere.server.monitor();
-    assert_eq!((monitor.stats().invites, monitor.stats().strangers), (0, 1));
 }
 
 /// Valid requests to be spoilt.

@@ -264,7 +264,7 @@ impl Worker {
             }
             Command::Start(id, agreed) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.start(&agreed);
+                    session.start(&agreed, Instant::now());
                 }
             }
             Command::Play(id, play, clips) => {
@@ -317,11 +317,13 @@ impl Worker {
 }
 
 impl Session {
-    fn start(&mut self, agreed: &Agreed) {
+    fn start(&mut self, agreed: &Agreed, now: Instant) {
         if let Some(stream) = &mut self.stream {
             stream.sender.set_codec(agreed.codec, agreed.payload_type);
             stream.receiver.renegotiate(agreed.peer, agreed.payload_type, agreed.events);
             (stream.sending, stream.receiving) = (agreed.send, agreed.receive);
+            // Nobody is dead for having been silent on hold.
+            self.heard_at = self.heard_at.map(|_| now);
         } else {
             let mut rng = crate::ops::chance::fresh();
             let mut random = || rand::Rng::next_u32(&mut rng);
@@ -364,7 +366,8 @@ impl Session {
         } else {
             stream.sender.skip();
         }
-        if dead && stream.receiving {
+        // On hold either side may be silent for as long as it likes.
+        if dead && stream.sending && stream.receiving {
             self.heard_at = None;
             self.tell(MediaEvent::Dead, counters);
         }
@@ -380,9 +383,13 @@ impl Session {
             let Ok((length, from)) = self.port.socket.recv_from(&mut buffer) else { return };
             let Some(stream) = &mut self.stream else { continue };
             let received = stream.receiver.receive(&buffer[..length], from);
-            if received == Received::Stranger {
-                counters.strangers.fetch_add(1, Ordering::Relaxed);
-                continue;
+            match received {
+                Received::Stranger => {
+                    counters.strangers.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                Received::Unproven => continue,
+                Received::Audio | Received::Key(_) => {}
             }
             self.heard_at = Some(now);
             counters.received.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! What the headers of a call say: who calls, which number, which extensions.
 
-use rsipstack::sip::{HeadersExt, Request, Uri};
+use rsipstack::sip::{HeadersExt, Request};
 
 /// The longest number (E.164 has 15 digits; a short prefix may stand before it).
 const LONGEST_NUMBER: usize = 24;
@@ -17,7 +17,19 @@ pub fn number(user: &str) -> Option<String> {
 
 /// The called number: the user part of the request URI.
 pub fn called_number(request: &Request) -> Option<String> {
-    number(request.uri.user()?)
+    number_in_uri(&request.uri.to_string())
+}
+
+/// The number in a `sip:`, `sips:` or `tel:` URI. The stack's own parser takes the parameters of a
+/// user part (`sip:+39…;npdi;rn=…@host`, as ported numbers have) for the URI's.
+fn number_in_uri(uri: &str) -> Option<String> {
+    let (scheme, rest) = uri.trim().split_once(':')?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "tel" => number(rest),
+        // A password may follow the user after a colon; nobody sends one.
+        "sip" | "sips" => number(rest.rsplit_once('@')?.0.split(':').next()?),
+        _ => None,
+    }
 }
 
 /// The calling number: `P-Asserted-Identity` (RFC 3325), else `From`; `None` where the caller asked
@@ -39,10 +51,7 @@ fn number_in(value: &str) -> Option<String> {
         Some((_, rest)) => rest.split('>').next()?,
         None => value.split(';').next()?,
     };
-    match uri.trim().strip_prefix("tel:") {
-        Some(number_part) => number(number_part),
-        None => number(Uri::try_from(uri).ok()?.user()?),
-    }
+    number_in_uri(uri)
 }
 
 /// The option tags in a list header such as `Require` or `Supported`.
@@ -110,6 +119,21 @@ mod tests {
             ("1234567890123456789012345", None),
         ] {
             assert_eq!(number(user).as_deref(), expected, "{user}");
+        }
+    }
+
+    #[test]
+    fn the_called_number_is_the_user_part_without_its_parameters() {
+        let from = "From: <sip:0182970000@192.0.2.9>;tag=1\r\n";
+        assert_eq!(called_number(&request(from, "")).as_deref(), Some("800123456"));
+        for (uri, expected) in [
+            ("sip:+390182970000;npdi;rn=+3934@192.0.2.1:5060;user=phone", Some("+390182970000")),
+            ("sips:800123456@[::1]", Some("800123456")),
+            ("tel:+39-0182-970000;phone-context=x", Some("+390182970000")),
+            ("sip:192.0.2.1", None),
+            ("mailto:800123456@example.org", None),
+        ] {
+            assert_eq!(number_in_uri(uri).as_deref(), expected, "{uri}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! how many calls, and the life of a call ([`uas`]).
 
 pub mod config;
+mod door;
 pub mod headers;
 pub mod limits;
 pub mod sdp;

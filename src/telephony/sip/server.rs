@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{config::SipConfig, limits::RateLimits, uas};
+use super::{config::SipConfig, door::Door, limits::RateLimits, uas};
 use crate::{
     ops::clock::Clock,
     telephony::{
@@ -38,7 +38,10 @@ pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO"
 /// Source addresses whose rate is watched one by one.
 const WATCHED_SOURCES: usize = 10_000;
 /// What a stranger is answered a second; beyond that, silence.
-const STRANGER_ANSWERS: u32 = 5;
+pub(super) const STRANGER_ANSWERS: u32 = 5;
+/// Requests outside a call that are answered a second, of all sources together. The stack remembers
+/// each answer for half a minute: this bounds its memory. Beyond it there is silence.
+const ANSWERS: u32 = 1_000;
 /// When a caller refused for want of room may try again, in seconds.
 const RETRY_AFTER: &str = "10";
 
@@ -74,9 +77,11 @@ pub struct Counters {
     pub full: AtomicU64,
     /// INVITEs refused otherwise (404, 488 …).
     pub refused: AtomicU64,
-    /// Requests from sources that are no trunk's, answered 403 or not at all.
+    /// INVITEs that the caller's side cancelled before they were answered.
+    pub cancelled: AtomicU64,
+    /// Requests and connections from sources that are no trunk's, answered 403 or not at all.
     pub strangers: AtomicU64,
-    /// Requests dropped without an answer because their source asks too often.
+    /// Requests dropped without an answer because their source, or everyone together, asks too often.
     pub dropped: AtomicU64,
     /// Keys received.
     pub keys: AtomicU64,
@@ -100,6 +105,8 @@ pub struct Stats {
     /// See [`Counters`].
     pub refused: u64,
     /// See [`Counters`].
+    pub cancelled: u64,
+    /// See [`Counters`].
     pub strangers: u64,
     /// See [`Counters`].
     pub dropped: u64,
@@ -118,7 +125,10 @@ pub(super) struct Shared {
     /// Cancelled when running calls are to be hung up.
     pub hang_up: CancellationToken,
     draining: AtomicBool,
-    limits: Mutex<RateLimits>,
+    /// How often a source may ask.
+    pub limits: Mutex<RateLimits>,
+    /// How often everyone together is answered outside calls.
+    answers: Mutex<RateLimits>,
 }
 
 /// A running SIP endpoint.
@@ -139,25 +149,13 @@ impl Server {
     /// Binds every address and begins to take calls.
     pub async fn start<H: CallHandler>(config: SipConfig, clock: Clock, handler: Arc<H>) -> Result<Self, ServerError> {
         let stop = CancellationToken::new();
-        let transports = TransportLayer::new(stop.clone());
-        let mut addresses = Vec::new();
+        // Ports given as 0 are known from here on.
+        let mut sockets = Vec::with_capacity(config.udp.len());
         for address in &config.udp {
-            let connection = listen_udp(*address, config.external_address, &stop).await?;
-            addresses.push(("UDP", connection.1));
-            transports.add_transport(connection.0);
+            sockets.push(bind_udp(*address)?);
         }
-        for address in &config.tcp {
-            let connection = listen_tcp(*address, config.external_address).await?;
-            addresses.push(("TCP", *address));
-            transports.add_transport(connection);
-        }
-        let endpoint = EndpointBuilder::new()
-            .with_cancel_token(stop.clone())
-            .with_transport_layer(transports)
-            .with_user_agent(concat!("VoceGuida/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let mut incoming = endpoint.incoming_transactions().map_err(|e| ServerError::Stack(e.to_string()))?;
-        let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
+        let udp: Vec<_> = sockets.iter().map(|(_, address)| *address).collect();
+        let tcp = config.tcp.iter().map(|address| free_tcp(*address)).collect::<Result<Vec<_>, _>>()?;
         let engine = Engine::start(config.media_threads, PortPool::new(&config.rtp_ports), config.dead_media)?;
         let room = config.max_calls.min(engine.capacity()).min(Semaphore::MAX_PERMITS);
         let shared = Arc::new(Shared {
@@ -168,8 +166,36 @@ impl Server {
             hang_up: CancellationToken::new(),
             draining: AtomicBool::new(false),
             limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, Instant::now())),
-            config: SipConfig { max_calls: room, ..config },
+            answers: Mutex::new(RateLimits::new(1, Instant::now())),
+            config: SipConfig { max_calls: room, udp, tcp, ..config },
         });
+
+        let transports = TransportLayer::new(stop.clone());
+        let mut addresses = Vec::new();
+        for (socket, address) in sockets {
+            addresses.push(("UDP", address));
+            transports.add_transport(listen_udp(socket, &shared, &stop).await?);
+        }
+        for address in &shared.config.tcp {
+            addresses.push(("TCP", *address));
+            transports.add_transport(listen_tcp(*address, shared.config.external_address).await?);
+        }
+        // A stranger's connection is closed at once: each would hold buffers until it is idle for long.
+        let guard = Arc::clone(&shared);
+        transports.set_whitelist(move |ip| {
+            let known = guard.config.trunk_of(ip).is_some();
+            if !known {
+                guard.counters.strangers.fetch_add(1, Ordering::Relaxed);
+            }
+            std::future::ready(known)
+        });
+        let endpoint = EndpointBuilder::new()
+            .with_cancel_token(stop.clone())
+            .with_transport_layer(transports)
+            .with_user_agent(concat!("VoceGuida/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let mut incoming = endpoint.incoming_transactions().map_err(|e| ServerError::Stack(e.to_string()))?;
+        let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
         let inner = endpoint.inner.clone();
         tokio::spawn(async move {
             if let Err(error) = inner.serve().await {
@@ -239,6 +265,7 @@ impl Monitor {
             answered: read(&c.answered),
             full: read(&c.full),
             refused: read(&c.refused),
+            cancelled: read(&c.cancelled),
             strangers: read(&c.strangers),
             dropped: read(&c.dropped),
             keys: read(&c.keys),
@@ -252,33 +279,51 @@ impl Monitor {
 }
 
 impl Shared {
+    /// May a request outside a call be answered? Counts it where not.
+    fn may_answer(&self) -> bool {
+        let everyone = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = answers.allow(everyone, ANSWERS, Instant::now());
+        if !allowed {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        allowed
+    }
+
     fn active(&self) -> usize {
         self.config.max_calls - self.slots.available_permits()
     }
 }
 
-async fn listen_udp(
-    address: SocketAddr,
-    external: Option<IpAddr>,
-    stop: &CancellationToken,
-) -> Result<(SipConnection, SocketAddr), ServerError> {
-    let bind = |source| ServerError::Bind { transport: "UDP", address, source };
-    // Port 0 asks for any free one; it has to be known before NAT's address can be told.
-    let port = match address.port() {
-        0 => UdpSocket::bind(address).and_then(|s| s.local_addr()).map_err(bind)?.port(),
-        port => port,
+/// Binds a UDP address; port 0 takes any free one.
+fn bind_udp(address: SocketAddr) -> Result<(tokio::net::UdpSocket, SocketAddr), ServerError> {
+    let bound = || {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
     };
-    let address = SocketAddr::new(address.ip(), port);
-    let external = external.map(|ip| SocketAddr::new(ip, port));
-    let connection = UdpConnection::create_connection(address, external, Some(stop.child_token()))
-        .await
-        .map_err(|e| bind(io::Error::other(e.to_string())))?;
-    Ok((connection.into(), address))
+    bound().map_err(|source| ServerError::Bind { transport: "UDP", address, source })
+}
+
+/// A TCP address that is free, with its port where 0 asked for any. The stack binds later and would
+/// only log a failure.
+fn free_tcp(address: SocketAddr) -> Result<SocketAddr, ServerError> {
+    let listener = std::net::TcpListener::bind(address).and_then(|l| l.local_addr());
+    listener.map_err(|source| ServerError::Bind { transport: "TCP", address, source })
+}
+
+async fn listen_udp(socket: tokio::net::UdpSocket, shared: &Arc<Shared>, stop: &CancellationToken) -> Result<SipConnection, ServerError> {
+    let stack = |e: rsipstack::Error| ServerError::Stack(e.to_string());
+    let port = socket.local_addr()?.port();
+    let external = shared.config.external_address.map(|ip| SocketAddr::new(ip, port));
+    let door = Door { socket, shared: Arc::clone(shared) };
+    let connection = UdpConnection::from_socket(Arc::new(door), external, Some(stop.child_token())).await.map_err(stack)?;
+    Ok(connection.into())
 }
 
 async fn listen_tcp(address: SocketAddr, external: Option<IpAddr>) -> Result<SipConnection, ServerError> {
-    // The stack binds later and would only log a failure.
-    std::net::TcpListener::bind(address).map_err(|source| ServerError::Bind { transport: "TCP", address, source })?;
     let external = external.map(|ip| SocketAddr::new(ip, address.port()));
     let listener = TcpListenerConnection::new(address, external).await.map_err(|e| ServerError::Stack(e.to_string()))?;
     Ok(listener.into())
@@ -292,9 +337,8 @@ fn source(transaction: &Transaction) -> Option<SocketAddr> {
 /// Decides at once, and without waiting, what becomes of a request.
 fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, mut transaction: Transaction) {
     let Some(peer) = source(&transaction) else { return };
-    let Some(trunk) = shared.config.trunk_of(peer.ip()) else {
-        return refuse_stranger(shared, peer, transaction);
-    };
+    // The door is shut to strangers already; dropping the transaction forgets it.
+    let Some(trunk) = shared.config.trunk_of(peer.ip()) else { return };
     let in_dialog = transaction.original.to_header().is_ok_and(|to| to.tag().is_ok_and(|tag| tag.is_some()));
     if in_dialog {
         match dialogs.match_dialog(&transaction) {
@@ -305,8 +349,13 @@ fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, ha
                     }
                 });
             }
-            None => answer(transaction, 481, vec![]),
+            None if transaction.original.method == Method::Ack => {}
+            None if shared.may_answer() => answer(transaction, 481, vec![]),
+            None => {}
         }
+        return;
+    }
+    if transaction.original.method != Method::Invite && !shared.may_answer() {
         return;
     }
     match transaction.original.method {
@@ -317,6 +366,9 @@ fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, ha
             let slot = (allowed && !shared.draining.load(Ordering::Relaxed)).then(|| Arc::clone(&shared.slots).try_acquire_owned().ok());
             let Some(slot) = slot.flatten() else {
                 shared.counters.full.fetch_add(1, Ordering::Relaxed);
+                if !shared.may_answer() {
+                    return;
+                }
                 return answer(transaction, 503, vec![Header::Other("Retry-After".into(), RETRY_AFTER.into())]);
             };
             shared.counters.invites.fetch_add(1, Ordering::Relaxed);
@@ -331,17 +383,6 @@ fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, ha
         Method::Ack => {}
         Method::Bye | Method::Update | Method::Info | Method::PRack | Method::Notify => answer(transaction, 481, vec![]),
         _ => answer(transaction, 405, vec![Header::Allow(ALLOW.into())]),
-    }
-}
-
-/// The Internet scans every SIP port: a few answers, then silence.
-fn refuse_stranger(shared: &Shared, peer: SocketAddr, transaction: Transaction) {
-    shared.counters.strangers.fetch_add(1, Ordering::Relaxed);
-    let mut limits = shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
-    if limits.allow(peer.ip(), STRANGER_ANSWERS, Instant::now()) && transaction.original.method != Method::Ack {
-        answer(transaction, 403, vec![]);
-    } else {
-        shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -13,7 +13,7 @@ use rsipstack::{
         dialog_layer::DialogLayer,
         invite_dialog::InviteDialog,
     },
-    sip::{Auth, Header, HeadersExt, Method, Param, Request, Scheme, StatusCode, Transport, Uri},
+    sip::{Auth, Header, HeadersExt, Method, Param, Request, Scheme, SipMessage, StatusCode, Transport, Uri},
     transaction::transaction::Transaction,
 };
 use tokio::{
@@ -74,8 +74,12 @@ impl From<SdpError> for Refusal {
 
 impl NewCall {
     /// Takes the call, or refuses it; writes its CDR either way.
-    pub async fn run<H: CallHandler>(self, transaction: Transaction, handler: Arc<H>) {
+    pub async fn run<H: CallHandler>(self, mut transaction: Transaction, handler: Arc<H>) {
         let request = transaction.original.clone();
+        // At once, so that the caller's side stops repeating the INVITE while we decide.
+        if let Err(error) = transaction.send_trying().await {
+            debug!(%error, "100 Trying");
+        }
         let Some(called) = headers::called_number(&request) else {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             return answer(transaction, 404, vec![]);
@@ -89,8 +93,20 @@ impl NewCall {
             peer: self.peer,
             at: self.shared.clock.now(),
         };
-        let mut ringing = match self.prepare(&request, &call, handler.as_ref()).await {
+        let prepared = tokio::select! {
+            biased;
+            () = cancelled(&mut transaction) => Err(Refusal::new(487, "caller gave up")),
+            prepared = self.prepare(&request, &call, handler.as_ref()) => prepared,
+        };
+        let mut ringing = match prepared {
             Ok(ringing) => ringing,
+            Err(refusal) if refusal.status == 487 => {
+                self.shared.counters.cancelled.fetch_add(1, Ordering::Relaxed);
+                let record = self.record(call, 487, EndCause::Abandoned.word().to_owned());
+                answer(transaction, 487, vec![]);
+                handler.finished(record).await;
+                return;
+            }
             Err(refusal) => {
                 self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
                 info!(call = call.call_id, status = refusal.status, cause = refusal.cause, "call refused");
@@ -175,6 +191,17 @@ impl NewCall {
     }
 }
 
+/// Until the caller's side cancels its INVITE, which the stack has answered 200 by then.
+async fn cancelled(transaction: &mut Transaction) {
+    while let Some(message) = transaction.receive().await {
+        if matches!(message, SipMessage::Request(request) if request.method == Method::Cancel) {
+            return;
+        }
+    }
+    // The transaction is gone: sending the answer will tell.
+    std::future::pending::<()>().await;
+}
+
 fn session_timer(request: &Request) -> Result<Option<SessionTimer>, Refusal> {
     let supported = ["Supported", "Require"].iter().any(|h| headers::option_tags(request, h).iter().any(|tag| tag == "timer"));
     // "x" is the compact form of Session-Expires.
@@ -237,16 +264,17 @@ impl Ringing {
                 return new.record(call, 400, format!("refused: {error}"));
             }
         };
+        let mut record = new.record(call, 200, String::new());
+        // Before the transaction is driven: it would send another 100 first.
+        if let Err(error) = dialog.accept(Some(success_headers(self.timer, true)), Some(self.body.clone().into_bytes())) {
+            debug!(call = record.call.call_id, %error, "the answer could not be sent");
+        }
         let mut driver = dialog.clone();
         tokio::spawn(async move {
             if let Err(error) = driver.handle(&mut transaction).await {
                 debug!(%error, "INVITE transaction");
             }
         });
-        let mut record = new.record(call, 200, String::new());
-        if let Err(error) = dialog.accept(Some(success_headers(self.timer, true)), Some(self.body.clone().into_bytes())) {
-            debug!(call = record.call.call_id, %error, "the answer could not be sent");
-        }
         let mut running = Running {
             dialog: &dialog,
             states,
@@ -368,6 +396,7 @@ impl Running<'_> {
             let state = tokio::select! {
                 state = self.states.recv() => state,
                 () = sleep_until(patience) => return Some(self.hang_up(EndCause::Failed("no ACK")).await),
+                () = self.shared.hang_up.cancelled() => return Some(self.hang_up(EndCause::Shutdown).await),
             };
             match state {
                 Some(DialogState::Confirmed(..)) => return None,
