@@ -41,6 +41,7 @@ fn calls(registry: &mut Registry, web: &Web) {
         ("calls_answered", "Calls answered", stats.answered),
         ("calls_full", "INVITEs answered 503 for want of room", stats.full),
         ("calls_refused", "INVITEs refused otherwise", stats.refused),
+        ("calls_cancelled", "INVITEs cancelled before they were answered", stats.cancelled),
         ("stranger_requests", "Requests from no trunk", stats.strangers),
         ("dropped_requests", "Requests left unanswered: too many from one source", stats.dropped),
         ("keys", "Keys received", stats.keys),
