@@ -84,8 +84,39 @@ async fn session_timers_are_agreed_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_falls_to_us_is_refreshed() {
     let line = Line::start(config(21_600..=21_699)).await;
-    line.passes("UDP", "session_timer_ours", LINE, &[]).await;
-    assert_eq!(causes(&line.handler.wait_for_records(1).await), [(200, "caller_hung_up")]);
+    // Half of the shortest session is 45 seconds: all at once.
+    tokio::join!(
+        line.passes("UDP", "session_timer_ours", LINE, &[]),
+        line.passes("UDP", "session_timer_reinvite", LINE, &[]),
+        line.passes("UDP", "refresh_refused", LINE, &[]),
+    );
+    let mut records = line.handler.wait_for_records(3).await;
+    records.sort_by(|a, b| a.cause.cmp(&b.cause));
+    assert_eq!(causes(&records), [(200, "caller_hung_up"), (200, "caller_hung_up"), (200, "session refresh unanswered")]);
+}
+
+/// A caller that is heard for a moment and then no more.
+fn says_a_word(mut ear: Ear) -> tokio::task::JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        ear.packet();
+        ear.send(8, 0, &QUIET);
+        // The socket stays open: a closed port would tell the line that nobody is there.
+        std::thread::sleep(Duration::from_secs(8));
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_falls_silent_is_given_up_but_not_on_hold() {
+    let line = Line::start(SipConfig { dead_media: Duration::from_secs(2), ..config(22_800..=22_899) }).await;
+    for (scenario, cause) in [("until_bye", "dead media"), ("long_hold", "caller_hung_up")] {
+        let ear = Ear::new();
+        let port = ear.port();
+        let word = says_a_word(ear);
+        line.passes("UDP", scenario, LINE, &["-key", "rtp_port", &port]).await;
+        word.await.unwrap();
+        let records = line.handler.wait_for_records(1).await;
+        assert_eq!(records.last().map(|r| (r.cause.as_str(), r.packets_received)), Some((cause, 1)), "{scenario}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

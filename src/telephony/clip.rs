@@ -21,6 +21,11 @@ impl Clip {
         Self { name: name.into(), alaw: padded().map(g711::alaw_encode).collect(), ulaw: padded().map(g711::ulaw_encode).collect() }
     }
 
+    /// Silence, of at least `ms` milliseconds.
+    pub fn silence(ms: u32) -> Self {
+        Self::from_pcm("silence", &vec![0; ms as usize * 8])
+    }
+
     /// The prompt's name, for logs and for `call --heard`.
     pub fn name(&self) -> &str {
         &self.name
@@ -50,4 +55,26 @@ impl Clip {
 fn frame(encoded: &[u8], index: usize) -> Option<&[u8]> {
     let start = index.checked_mul(FRAME_SAMPLES)?;
     encoded.get(start..start + FRAME_SAMPLES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_frame_is_filled_up_with_silence() {
+        let clip = Clip::from_pcm("a", &[1_000; FRAME_SAMPLES + 1]);
+        assert_eq!((clip.frames(), clip.duration_ms(), clip.name()), (2, 40, "a"));
+        assert_eq!(clip.alaw_frame(0), Some(&[0xfa; FRAME_SAMPLES][..]));
+        let last = clip.ulaw_frame(1).unwrap();
+        assert_eq!((last[0], &last[1..]), (0xce, &[0xff; FRAME_SAMPLES - 1][..]));
+        assert_eq!((clip.alaw_frame(2), clip.ulaw_frame(usize::MAX)), (None, None));
+    }
+
+    #[test]
+    fn silence_is_silent_and_nothing_is_empty() {
+        let silence = Clip::silence(50);
+        assert_eq!((silence.frames(), silence.alaw_frame(2)), (3, Some(&[0xd5; FRAME_SAMPLES][..])));
+        assert_eq!(Clip::from_pcm("", &[]).frames(), 0);
+    }
 }

@@ -9,8 +9,8 @@ use super::dtmf::EventReceiver;
 /// The incoming stream of one call.
 ///
 /// Behind NAT the peer's packets come from elsewhere than its SDP says. So packets are believed
-/// from the negotiated address at once; from elsewhere only after two in a row of one stream, and
-/// only while nothing has been believed yet. Answers then go there ("symmetric latching"). After
+/// from the negotiated address at once; from elsewhere only after two of one stream, one after the
+/// other, and only while nothing has been believed yet. Answers then go there ("symmetric latching"). After
 /// that everyone else is a stranger, except the negotiated address itself: whoever was quicker
 /// than the caller cannot keep the call.
 #[derive(Debug)]
@@ -30,8 +30,12 @@ pub struct Receiver {
 struct Candidate {
     from: SocketAddr,
     ssrc: u32,
-    next: u16,
+    sequence: u16,
 }
+
+/// How far the second packet's number may be from the first one's: some are lost while the NAT's
+/// binding is made, and some senders count by two.
+const NEAR: u16 = 16;
 
 /// What a datagram was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,10 +96,11 @@ impl Receiver {
         self.keys.receive(packet.timestamp(), packet.payload()).map_or(Received::Audio, Received::Key)
     }
 
-    /// Has this source sent two packets in a row?
+    /// Has this source sent two packets of a stream, one after the other?
     fn proven(&mut self, from: SocketAddr, ssrc: u32, sequence: u16) -> bool {
-        let proven = self.candidate == Some(Candidate { from, ssrc, next: sequence });
-        self.candidate = (!proven).then_some(Candidate { from, ssrc, next: sequence.wrapping_add(1) });
+        let follows = |c: Candidate| c.from == from && c.ssrc == ssrc && (1..=NEAR).contains(&sequence.wrapping_sub(c.sequence));
+        let proven = self.candidate.is_some_and(follows);
+        self.candidate = (!proven).then_some(Candidate { from, ssrc, sequence });
         proven
     }
 }
@@ -131,14 +136,15 @@ mod tests {
     }
 
     #[test]
-    fn two_packets_in_a_row_latch_and_strangers_are_not_heard() {
+    fn two_packets_one_after_the_other_latch_and_strangers_are_not_heard() {
         let (said, nat, stranger) = (at("192.168.1.5:4000"), at("203.0.113.9:61000"), at("198.51.100.1:5000"));
         let mut receiver = Receiver::new(Some(said), 8, Some(101));
         assert_eq!(receiver.peer(), Some(said));
         assert_eq!(receiver.receive(b"garbage", stranger), Received::Stranger);
         assert_eq!(receiver.receive(&packet(34, 1, 1, &[0; 160]), stranger), Received::Stranger);
         assert_eq!(receiver.receive(&audio(1), nat), Received::Unproven);
-        assert_eq!(receiver.receive(&audio(7), nat), Received::Unproven, "not the next one");
+        assert_eq!(receiver.receive(&audio(1), nat), Received::Unproven, "the same one again");
+        assert_eq!(receiver.receive(&audio(900), nat), Received::Unproven, "no sequence");
         assert_eq!(receiver.receive(&packet_of(10, 8, 8, 1, &[0; 160]), nat), Received::Unproven, "of another stream");
         assert_eq!(receiver.receive(&packet_of(10, 8, 9, 1, &[0; 160]), stranger), Received::Unproven, "of another source");
         assert_eq!(receiver.peer(), Some(said), "nothing proven yet");

@@ -46,13 +46,19 @@ impl SessionTimer {
         Ok(Some(Self { interval, refresher, supported }))
     }
 
-    /// The `Session-Expires` of our answer.
+    /// The `Session-Expires` of our answer, where the caller's side is the UAC.
     pub fn header(&self) -> String {
-        let refresher = match self.refresher {
-            Refresher::Caller => "uac",
-            Refresher::Us => "uas",
-        };
-        format!("{};refresher={refresher}", self.interval)
+        self.header_as(self.refresher == Refresher::Caller)
+    }
+
+    /// The `Session-Expires` of a request of ours: the roles are those of the request, not of the
+    /// call (RFC 4028 §7.4).
+    pub fn header_in_our_request(&self) -> String {
+        self.header_as(self.refresher == Refresher::Us)
+    }
+
+    fn header_as(self, uac: bool) -> String {
+        format!("{};refresher={}", self.interval, if uac { "uac" } else { "uas" })
     }
 
     /// From a refresh on: when we have to act. We refresh at half time; a caller who has not
@@ -77,6 +83,7 @@ mod tests {
         let caller = timer(Some("1800;refresher=uac"), true).unwrap();
         assert_eq!((caller.header().as_str(), caller.act_after()), ("1800;refresher=uac", Duration::from_secs(1_768)));
         let us = timer(Some("1800; refresher=uas"), true).unwrap();
+        assert_eq!(us.header_in_our_request(), "1800;refresher=uac");
         assert_eq!((us.header().as_str(), us.act_after()), ("1800;refresher=uas", Duration::from_mins(15)));
         assert_eq!(timer(Some("1800"), true).unwrap().refresher, Refresher::Caller);
         assert_eq!(timer(Some("1800"), false).unwrap().refresher, Refresher::Us);

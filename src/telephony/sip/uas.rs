@@ -20,7 +20,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::{Instant, sleep_until},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::{
     headers,
@@ -227,6 +227,19 @@ fn success_headers(timer: Option<SessionTimer>, body: bool) -> Vec<Header> {
     list
 }
 
+/// The headers of a request of ours that refreshes the session.
+fn refresh_headers(timer: SessionTimer, body: bool) -> Vec<Header> {
+    let mut list = vec![
+        Header::Allow(ALLOW.into()),
+        Header::Supported("timer".into()),
+        Header::Other("Session-Expires".into(), timer.header_in_our_request()),
+    ];
+    if body {
+        list.push(Header::ContentType("application/sdp".into()));
+    }
+    list
+}
+
 /// A call whose media is ready and which is about to be answered.
 struct Ringing {
     media: Media,
@@ -280,6 +293,7 @@ impl Ringing {
             states,
             media: &self.media,
             local: self.local,
+            described: self.body.clone(),
             agreed: self.agreed.take(),
             timer: self.timer,
             shared: &new.shared,
@@ -320,6 +334,8 @@ struct Running<'a> {
     states: DialogStateReceiver,
     media: &'a Media,
     local: Local,
+    /// Our description as last sent.
+    described: String,
     agreed: Option<Agreed>,
     timer: Option<SessionTimer>,
     shared: &'a Shared,
@@ -351,6 +367,7 @@ impl Running<'_> {
         tokio::spawn(async move { user.run(call).await });
 
         let call_ends = Instant::now() + self.shared.config.max_call;
+        let (refreshed, mut refreshes) = mpsc::channel(1);
         let mut session_acts = self.session_deadline();
         let cause = loop {
             tokio::select! {
@@ -373,10 +390,13 @@ impl Running<'_> {
                 () = sleep_until(call_ends) => break EndCause::Failed("longest call"),
                 () = sleep_until(session_acts) => match self.timer.map(|t| t.refresher) {
                     Some(Refresher::Us) => {
-                        self.refresh().await;
+                        self.refresh(&refreshed);
                         session_acts = self.session_deadline();
                     }
                     _ => break EndCause::Failed("session expired"),
+                },
+                Some(alive) = refreshes.recv() => if !alive {
+                    break EndCause::Failed("session refresh unanswered");
                 },
                 () = self.shared.hang_up.cancelled() => break EndCause::Shutdown,
             }
@@ -432,6 +452,8 @@ impl Running<'_> {
     /// A change of the dialog; `Some` when the call is over.
     async fn on_state(&mut self, state: Option<DialogState>, events: &mpsc::Sender<CallEvent>) -> Option<EndCause> {
         match state? {
+            // A re-INVITE of the caller's side was answered and never acknowledged.
+            DialogState::Terminated(_, TerminatedReason::Timeout) => return Some(EndCause::Failed("no ACK")),
             DialogState::Terminated(..) => return Some(EndCause::CallerHungUp),
             DialogState::Updated(_, request, handle) => self.on_update(&request, &handle).await,
             DialogState::Confirmed(..) if self.offer_pending && self.take_answer_in_ack() => self.restart_media(),
@@ -482,12 +504,14 @@ impl Running<'_> {
             self.offer_pending = invite;
             return Ok(invite.then(|| {
                 self.local.version += 1;
-                self.local.offer()
+                self.described = self.local.offer();
+                self.described.clone()
             }));
         }
         let next = Local { version: self.local.version + 1, ..self.local };
         let (body, agreed) = next.answer(&Description::parse(&request.body)?)?;
         (self.local, self.agreed, self.timer) = (next, Some(agreed), timer.or(self.timer));
+        self.described.clone_from(&body);
         Ok(Some(body))
     }
 
@@ -508,19 +532,28 @@ impl Running<'_> {
         if self.timer.is_some_and(|t| t.refresher == Refresher::Caller) { self.session_deadline() } else { before }
     }
 
-    /// Keeps the session alive where that fell to us.
-    async fn refresh(&mut self) {
-        let request = self.dialog.initial_request();
-        let list = success_headers(self.timer, false);
-        let refreshed = if headers::allows(&request, "UPDATE") {
-            self.dialog.update(Some(list), None).await
-        } else {
-            // The same description as before, under the same version: nothing changes (RFC 3264 §8).
-            self.dialog.reinvite(Some(success_headers(self.timer, true)), Some(self.local.offer().into_bytes())).await
-        };
-        if let Err(error) = refreshed {
-            warn!(%error, "session refresh");
-        }
+    /// Keeps the session alive where that fell to us. The answer may take its time: the call goes
+    /// on meanwhile, and `done` is told whether the caller's side is still there.
+    fn refresh(&self, done: &mpsc::Sender<bool>) {
+        let Some(timer) = self.timer else { return };
+        let (dialog, described, done) = (self.dialog.clone(), self.described.clone(), done.clone());
+        tokio::spawn(async move {
+            let answer = if headers::allows(&dialog.initial_request(), "UPDATE") {
+                dialog.update(Some(refresh_headers(timer, false)), None).await
+            } else {
+                // The same description under the same version: nothing changes (RFC 3264 §8).
+                dialog.reinvite(Some(refresh_headers(timer, true)), Some(described.into_bytes())).await
+            };
+            // Refused is still alive; gone is who knows of no such call, or does not answer (RFC 4028 §10).
+            // No answer at all: the dialog was busy with a request of the caller's side, which is as good.
+            let gone = |status: u16| matches!(status, 408 | 481);
+            let alive = answer.as_ref().is_ok_and(|a| a.as_ref().is_none_or(|response| !gone(response.status_code.code())));
+            if !alive {
+                debug!(?answer, "session refresh");
+            }
+            // Nobody waits where the call has ended meanwhile.
+            let _ = done.send(alive).await;
+        });
     }
 
     /// Sends BYE. A side that does not answer it is not waited for; the transaction goes on by itself.
