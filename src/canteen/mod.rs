@@ -2,6 +2,16 @@
 //!
 //! Everything here is pure: no async, no clock, no database (design §2).
 
+pub mod calendar;
+pub mod case;
+pub mod code;
+pub mod demo;
+pub mod fiscal_code;
+pub mod holidays;
+pub mod marks;
+pub mod roster;
+pub mod rule;
 pub mod types;
+pub mod window;
 
 pub use types::{Channel, ChildId, Choice, DayState, EnteId, Reason};

@@ -1,7 +1,9 @@
 //! The one source of randomness. Everything below the edge takes a generator as an argument.
 
-/// The thread's cryptographically secure generator.
+use rand::{SeedableRng, rngs::StdRng};
+
+/// A cryptographically secure generator, freshly seeded by the system; it may cross `.await`.
 #[expect(clippy::disallowed_methods, reason = "the one place where randomness is drawn from the system")]
-pub fn rng() -> rand::rngs::ThreadRng {
-    rand::rng()
+pub fn fresh() -> StdRng {
+    StdRng::from_rng(&mut rand::rng())
 }

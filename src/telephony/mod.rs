@@ -4,3 +4,5 @@ pub mod call;
 pub mod clip;
 pub mod g711;
 pub mod phone;
+pub mod rtp;
+pub mod sip;

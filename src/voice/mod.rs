@@ -1,1 +1,10 @@
 //! The line: dialplan, its interpreter, prompts, spoken Italian (design §6, §7).
+
+pub mod check;
+pub mod draw;
+pub mod line;
+pub mod machine;
+pub mod plan;
+pub mod prompts;
+pub mod simulate;
+pub mod speech;

@@ -1,0 +1,58 @@
+# Voce Guida: `make run` and dial; `make test` before every change. `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Arguments for the demo: make run ARGS="--at 2026-10-12T18:30:00+02:00"
+ARGS ?=
+BINARY := target/release/voceguida
+
+step = @printf '\033[1m==> %s\033[0m\n' "$(1)"
+
+.PHONY: help run build test lint audit bench prompts clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+run: build ## build, then run the demo: an invented school on sip:800123456@127.0.0.1
+	@exec $(BINARY) demo $(ARGS)
+
+build: ## the release binary
+	@tests/install.sh build
+	$(call step,building (the first time takes some minutes))
+	@cargo build --release --locked --quiet
+
+test: ## everything that must be green: format, lints, all tests
+	$(call step,installing what is missing)
+	@tests/install.sh
+	$(call step,format)
+	@cargo fmt --check
+	$(call step,lints)
+	@cargo clippy --locked --all-targets --quiet -- -D warnings
+	$(call step,building the tests)
+	@cargo test --locked --quiet --no-run
+	$(call step,tests)
+	@tests/postgres.sh run cargo test --locked --quiet
+	$(call step,all green)
+
+lint: ## format and lints only
+	@cargo fmt --check
+	@cargo clippy --locked --all-targets -- -D warnings
+
+audit: ## licences, advisories and sources of the dependencies (cargo-deny)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	@cargo deny --all-features check
+
+bench: ## the benchmarks
+	@tests/install.sh
+	@cargo bench --locked
+
+prompts: ## speak the Italian prompts again
+	@tests/install.sh prompts
+	@prompts/speak
+
+clean: ## remove what was built and the demo's data
+	@cargo clean
+	@rm -rf demo-data

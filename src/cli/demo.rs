@@ -1,0 +1,239 @@
+//! `voceguida demo`: an invented school on the embedded database.
+
+use std::{
+    collections::HashSet,
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveTime, Utc};
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::node::{self, Setup};
+use crate::{
+    canteen::{
+        code::ChildCode,
+        demo::{ENTE_NAME, demo_roster, school_year_on},
+        roster::{CalendarRows, Scope},
+        window::Window,
+    },
+    desk::{Desk, explain::day_in_words},
+    ops::clock::Clock,
+    store::{Db, EnrolledChild, Ente},
+    telephony::sip::{SipConfig, Trunk},
+    web::{Guide, GuideChild},
+};
+
+/// Where the demo keeps its data.
+pub const DEFAULT_DATA: &str = "demo-data";
+/// The demo's called numbers: the line, and one that speaks for a minute, for load tests.
+const LINE: &str = "800123456";
+const LOAD: &str = "800000000";
+/// The demo's codes are always the same; real ones are drawn at random.
+const SEED: u64 = 0x5eed_0000_c0de;
+/// The children whose codes are printed: always the same three, of three families.
+const SHOWN: usize = 3;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directory of the demo's database.
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
+    data: PathBuf,
+    /// SIP address, UDP and TCP.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5060")]
+    sip: SocketAddr,
+    /// HTTP address.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// Start the demo's clock at this instant (RFC 3339); it runs on from there.
+    #[arg(long, value_name = "INSTANT")]
+    at: Option<DateTime<FixedOffset>>,
+    /// Print all children with their codes as CSV, and end.
+    #[arg(long)]
+    print_codes: bool,
+    /// Directory of dialplans.
+    #[arg(long, value_name = "DIR", default_value = "dialplans")]
+    dialplans: PathBuf,
+    /// Directory of prompts.
+    #[arg(long, value_name = "DIR", default_value = "prompts/it")]
+    prompts: PathBuf,
+    /// First RTP port.
+    #[arg(long, value_name = "PORT", default_value_t = 20_000, value_parser = clap::value_parser!(u16).range(1024..=50_000))]
+    rtp_port: u16,
+    /// Calls at once.
+    #[arg(long, default_value_t = 7_000)]
+    max_calls: usize,
+    /// How long running calls may finish at the end, in seconds.
+    #[arg(long, default_value_t = 30)]
+    drain_seconds: u64,
+}
+
+/// The demo's database file.
+pub fn database_file(data: &Path) -> PathBuf {
+    data.join("demo.db")
+}
+
+/// Its URL.
+pub fn database_url(data: &Path) -> String {
+    format!("sqlite:{}", database_file(data).display())
+}
+
+/// Runs the demo.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (clock, note) = clock(args.at, Clock::real().now())?;
+    std::fs::create_dir_all(&args.data).with_context(|| args.data.display().to_string())?;
+    let desk = Desk::new(Db::open(&database_url(&args.data)).await?, clock);
+    let ente = prepare(&desk).await?;
+    let children = desk.children_with_codes(ente.id).await?;
+    if args.print_codes {
+        print_codes(&children)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let uri = format!("sip:{LINE}@{}", args.sip);
+    let child = |c: &EnrolledChild| GuideChild {
+        name: format!("{} {}", c.first_name, c.last_name),
+        class: format!("{}, {}", c.school, c.class),
+        code: c.code.clone(),
+    };
+    let guide = Guide { uri, children: children.iter().take(SHOWN).map(child).collect() };
+    let last_port = args.rtp_port.saturating_add(2 * args.max_calls.min(7_000) as u16 + 1);
+    let sip = SipConfig {
+        udp: vec![args.sip],
+        tcp: vec![args.sip],
+        rtp_ports: args.rtp_port..=last_port,
+        max_calls: args.max_calls,
+        trunks: vec![Trunk { name: "demo".into(), sources: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?], calls_per_second: 5_000 }],
+        ..SipConfig::default()
+    };
+    let numbers =
+        vec![(LINE.to_owned(), ente.id, args.dialplans.join("mensa.toml")), (LOAD.to_owned(), ente.id, args.dialplans.join("carico.toml"))];
+    let setup = Setup {
+        desk: desk.clone(),
+        sip,
+        http: args.http,
+        prompts: args.prompts,
+        numbers,
+        drain: Duration::from_secs(args.drain_seconds),
+        guide: Some(guide.clone()),
+    };
+    node::run(setup, |_, http| print_guide(&guide, &ente, clock, note.as_deref(), http)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The demo's clock, and what has to be said of it.
+fn clock(at: Option<DateTime<FixedOffset>>, now: DateTime<Utc>) -> anyhow::Result<(Clock, Option<String>)> {
+    if let Some(at) = at {
+        return Ok((Clock::starting_at(at.with_timezone(&Utc)), None));
+    }
+    let window = Window::default();
+    let today = window.local(now).date();
+    if window.search_start(now).is_some_and(|day| has_school_ahead(day)) {
+        return Ok((Clock::real(), None));
+    }
+    let evening = next_school_day(today).context("there is no school day ahead")?;
+    let start = window.instant(evening.and_time(NaiveTime::from_hms_opt(18, 30, 0).unwrap_or(NaiveTime::MIN)));
+    let note = format!(
+        "Now the line would be closed (it takes operations from 18:00 to 09:00): the demo's clock starts at {}, 18:30.",
+        day_in_words(evening)
+    );
+    Ok((Clock::starting_at(start), Some(note)))
+}
+
+/// Is there still a served day in this school year?
+fn has_school_ahead(day: NaiveDate) -> bool {
+    calendar(day).is_some_and(|calendar| calendar.terms.iter().any(|term| day <= term.last))
+}
+
+/// The first day from `today` on with school in the ente's calendar.
+fn next_school_day(today: NaiveDate) -> Option<NaiveDate> {
+    let open = |day: &NaiveDate| {
+        let weekday = !matches!(chrono::Datelike::weekday(day), chrono::Weekday::Sat | chrono::Weekday::Sun);
+        weekday
+            && calendar(*day).is_some_and(|calendar| {
+                let in_term = calendar.terms.iter().any(|t| t.first <= *day && *day < t.last);
+                let closed = calendar.closures.iter().any(|c| c.scope == Scope::Ente && c.first <= *day && *day <= c.last);
+                in_term && !closed
+            })
+    };
+    today.iter_days().take(400).find(open)
+}
+
+fn calendar(day: NaiveDate) -> Option<CalendarRows> {
+    demo_roster(school_year_on(day), |_| String::new()).ok().map(|roster| roster.calendar)
+}
+
+/// Brings the invented school of this school year into the database, where it is not there yet.
+async fn prepare(desk: &Desk) -> anyhow::Result<Ente> {
+    let window = Window::default();
+    let id = desk.put_ente("demo", ENTE_NAME, Some("0182970000"), &window).await?;
+    let today = window.local(desk.clock().now()).date();
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let mut drawn = HashSet::new();
+    let mut code = |_| loop {
+        let code = ChildCode::random(&mut rng);
+        if drawn.insert(code.clone()) {
+            return code.as_str().to_owned();
+        }
+    };
+    // In summer the school year that comes: who calls then gets its first day.
+    let mut year = school_year_on(today);
+    if !has_school_ahead(today.checked_add_days(Days::new(1)).unwrap_or(today)) {
+        year += 1;
+    }
+    let roster = demo_roster(year, &mut code)?;
+    if desk.school_year(id).await?.as_deref() < roster.calendar.school_year.as_deref() {
+        desk.import(id, &roster).await?;
+    }
+    Ok(desk.ente(Some("demo")).await?)
+}
+
+fn print_codes(children: &[EnrolledChild]) -> anyhow::Result<()> {
+    let mut csv = csv::Writer::from_writer(std::io::stdout().lock());
+    csv.write_record(["code", "last_name", "first_name", "school", "class", "diet"])?;
+    for c in children {
+        csv.write_record([&c.code, &c.last_name, &c.first_name, &c.school, &c.class, &c.diet])?;
+    }
+    csv.flush()?;
+    Ok(())
+}
+
+fn print_guide(guide: &Guide, ente: &Ente, clock: Clock, note: Option<&str>, http: SocketAddr) {
+    let local = ente.window.local(clock.now());
+    let mut text = format!("\nVoce Guida: {}\n", ente.name);
+    if let Some(note) = note {
+        text.push_str(&format!("{note}\n"));
+    }
+    text.push_str(&format!("The demo's clock shows {} {}.\n\n", day_in_words(local.date()), local.format("%H:%M")));
+    text.push_str("Children to try (code, name, class):\n");
+    for child in &guide.children {
+        text.push_str(&format!("  {}  {:<18} {}\n", child.code, child.name, child.class));
+    }
+    let code = guide.children.first().map_or("", |c| c.code.as_str());
+    text.push_str(&format!(
+        "\nCall it, from another terminal:\n  voceguida call {} --keys \"{code},1,1\" --heard\nor with any SIP phone: {}\nThe page: http://{http}/\nStop with Ctrl-C.\n",
+        guide.uri, guide.uri
+    ));
+    // The guide is all that the demo writes to standard output; if nobody reads it, it runs on.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outside_the_window_the_clock_starts_on_a_school_evening() {
+        let noted = |now: &str| clock(None, now.parse().unwrap()).unwrap().1;
+        assert_eq!(noted("2026-10-12T16:30:00Z"), None);
+        assert!(noted("2026-10-12T10:00:00Z").unwrap().contains("lunedì 12 ottobre 2026, 18:30"));
+        // Saturday noon: Monday evening. In the Christmas holidays: the first evening with school the next day or that day.
+        assert!(noted("2026-10-17T10:00:00Z").unwrap().contains("lunedì 19 ottobre 2026"));
+        assert!(noted("2026-12-28T11:00:00Z").unwrap().contains("gennaio 2027"));
+        assert!(noted("2027-08-10T10:00:00Z").unwrap().contains("settembre 2027"));
+    }
+}

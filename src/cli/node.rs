@@ -1,0 +1,215 @@
+//! A running node: database, line, SIP, HTTP, the closing of the days, and an orderly end.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    canteen::EnteId,
+    desk::Desk,
+    store::{CallRow, Ente},
+    telephony::{
+        call::CallRecord,
+        sip::{Server, SipConfig},
+    },
+    voice::{
+        check,
+        line::{CallLog, Line, Route},
+        plan::Plan,
+        prompts::PromptLibrary,
+    },
+    web::{self, Guide, Web},
+};
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// The desk over an open database.
+    pub desk: Desk,
+    /// SIP.
+    pub sip: SipConfig,
+    /// HTTP.
+    pub http: SocketAddr,
+    /// The prompts' directory.
+    pub prompts: PathBuf,
+    /// Called number, ente, dialplan.
+    pub numbers: Vec<(String, EnteId, PathBuf)>,
+    /// How long running calls may finish at shutdown.
+    pub drain: Duration,
+    /// For the page.
+    pub guide: Option<Guide>,
+}
+
+/// How often the database is asked whether there is a day to close, at the least.
+const CLOSING_ROUND: Duration = Duration::from_mins(5);
+
+/// Runs until SIGTERM or SIGINT, then lets running calls finish. `ready` is called once calls are taken.
+pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyhow::Result<()> {
+    let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts)?));
+    let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
+    let mut routes = HashMap::new();
+    for (called, ente, path) in &setup.numbers {
+        let plan = match plans.get(path) {
+            Some(plan) => Arc::clone(plan),
+            None => {
+                let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &library.load())?));
+                plans.insert(path.clone(), Arc::clone(&plan));
+                plan
+            }
+        };
+        routes.insert(called.clone(), Route { ente: *ente, plan });
+    }
+    let enti = setup.desk.enti().await?;
+    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), DeskLog(setup.desk.clone()), routes, Arc::clone(&library)));
+
+    // Everything that can fail to start does so before the first call is taken.
+    let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
+    let http = listener.local_addr()?;
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let server = Server::start(setup.sip, setup.desk.clock(), line).await?;
+    let web = Web {
+        desk: setup.desk.clone(),
+        sip: server.monitor(),
+        guide: setup.guide.map(Arc::new),
+        started: std::time::Instant::now(),
+        enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
+    };
+    let pages = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, web::router(web)).await {
+            error!(%error, "HTTP has ended");
+        }
+    });
+    let closing = enti.iter().map(|ente| tokio::spawn(close_days(setup.desk.clone(), ente.clone()))).collect::<Vec<_>>();
+    ready(&server, http);
+
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => reload(&setup.prompts, &library, &plans),
+        }
+    }
+    info!(calls = server.active(), "stopping: no new calls; running ones may finish (again Ctrl-C or SIGTERM: at once)");
+    let drained = server.drain(setup.drain);
+    tokio::select! {
+        left = drained => info!(hung_up = left, "all calls are over"),
+        _ = term.recv() => warn!("stopped at once"),
+        _ = interrupt.recv() => warn!("stopped at once"),
+    }
+    stop(closing, pages).await;
+    setup.desk.db().close().await;
+    Ok(())
+}
+
+async fn stop(closing: Vec<JoinHandle<()>>, pages: JoinHandle<()>) {
+    for task in closing {
+        // A closing under way is a transaction: it is done, or not at all and done at the next start.
+        task.abort();
+    }
+    pages.abort();
+    let _ = pages.await;
+}
+
+fn load_prompts(directory: &Path) -> anyhow::Result<PromptLibrary> {
+    let library = PromptLibrary::load(directory)?;
+    for warning in library.warnings() {
+        warn!("{warning}");
+    }
+    Ok(library)
+}
+
+/// A plan that has been proved against the prompts that there are.
+fn load_plan(path: &Path, library: &PromptLibrary) -> anyhow::Result<Plan> {
+    let plan = Plan::load(path)?;
+    let problems = check::check(&path.display().to_string(), &plan, &|name| library.contains(name));
+    if !problems.is_empty() {
+        bail!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    }
+    Ok(plan)
+}
+
+/// SIGHUP: prompts and plans anew, all or nothing; calls go on under what they began with.
+fn reload(directory: &Path, library: &ArcSwap<PromptLibrary>, plans: &HashMap<PathBuf, Arc<ArcSwap<Plan>>>) {
+    let fresh = load_prompts(directory).and_then(|fresh| {
+        let loaded = plans.iter().map(|(path, slot)| Ok((slot, load_plan(path, &fresh)?))).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok((fresh, loaded))
+    });
+    match fresh {
+        Ok((fresh, loaded)) => {
+            library.store(Arc::new(fresh));
+            for (slot, plan) in loaded {
+                slot.store(Arc::new(plan));
+            }
+            info!("prompts and dialplans reloaded");
+        }
+        Err(error) => error!("nothing was reloaded: {error:#}"),
+    }
+}
+
+/// Closes each day at its cut-off, and at the start whatever was missed (R9).
+async fn close_days(desk: Desk, ente: Ente) {
+    loop {
+        let mut wait = CLOSING_ROUND;
+        match desk.close_days(ente.id, None, |day, meals| info!(ente = ente.slug, %day, meals, "day closed")).await {
+            Ok(_) => match desk.next_closing(ente.id).await {
+                Ok((next, now)) => wait = wait.min((next - now).to_std().unwrap_or_default() + Duration::from_millis(50)),
+                Err(error) => warn!(%error, "closing"),
+            },
+            Err(error) => {
+                warn!(ente = ente.slug, %error, "the day could not be closed; trying again");
+                wait = Duration::from_secs(5);
+            }
+        }
+        if let Err(error) = desk.forget_wrong_codes(desk.clock().now()).await {
+            warn!(%error, "old wrong codes");
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Keeps CDRs in the database.
+#[derive(Debug)]
+struct DeskLog(Desk);
+
+impl CallLog for DeskLog {
+    async fn record(&self, ente: Option<EnteId>, record: CallRecord) {
+        let row = CallRow {
+            id: record.call.call_id,
+            ente_id: ente.map(|e| e.0),
+            sip_call_id: record.call.sip_call_id,
+            trunk: record.call.trunk,
+            caller: record.call.caller,
+            called: record.call.called,
+            peer: record.call.peer.to_string(),
+            started_at: record.call.at,
+            answered_at: record.answered_at,
+            ended_at: record.ended_at,
+            status: i64::from(record.status),
+            cause: record.cause,
+            codec: record.codec.map(str::to_owned),
+            packets_sent: record.packets_sent as i64,
+            packets_received: record.packets_received as i64,
+            digits: i64::from(record.digits),
+        };
+        let id = row.id.clone();
+        if let Err(error) = self.0.record_call(&row).await {
+            // The log line is the record then.
+            error!(call = id, %error, status = row.status, cause = row.cause, "the call's record could not be written");
+        }
+    }
+}

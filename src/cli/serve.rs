@@ -1,0 +1,60 @@
+//! `voceguida serve --config FILE`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use tracing::info;
+
+use super::node::{self, Setup};
+use crate::{
+    desk::Desk,
+    ops::{clock::Clock, config::Config},
+    store::Db,
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Brings the configured enti into the database, or up to date there.
+pub(super) async fn put_enti(desk: &Desk, config: &Config) -> anyhow::Result<()> {
+    for ente in &config.ente {
+        let ente = ente.get_ref();
+        desk.put_ente(&ente.slug, &ente.name, ente.office_phone.as_deref(), &ente.window()).await?;
+    }
+    Ok(())
+}
+
+/// Runs the service.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let url = config.database_url().context("no database: set `database` in the configuration or VOCEGUIDA_DATABASE")?;
+    let desk = Desk::new(Db::open(&url).await?, Clock::real());
+    put_enti(&desk, &config).await?;
+    let mut numbers = Vec::with_capacity(config.number.len());
+    for number in &config.number {
+        let number = number.get_ref();
+        numbers.push((number.called.clone(), desk.ente(Some(&number.ente)).await?.id, number.dialplan.clone()));
+    }
+    let setup = Setup {
+        desk,
+        sip: config.sip_config(),
+        http: config.http,
+        prompts: config.prompts.clone(),
+        numbers,
+        drain: config.drain(),
+        guide: None,
+    };
+    node::run(setup, |server, http| {
+        for (transport, address) in server.addresses() {
+            info!(%transport, %address, "listening for calls");
+        }
+        info!(%http, "health and metrics");
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}

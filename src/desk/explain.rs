@@ -1,0 +1,167 @@
+//! Which decision, and why, step by step: for the office's "perché è stata rifiutata?" (O6).
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
+
+use super::{Desk, DeskError, ente_of, operate::calendar_of};
+use crate::canteen::{
+    ChildId, Choice, EnteId, Reason,
+    calendar::NoService,
+    rule::{Decision, Request, Step, decide_step_by_step},
+    window::Window,
+};
+
+/// A decision explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The steps, in plain Italian.
+    pub steps: Vec<String>,
+    /// The decision, in plain Italian.
+    pub conclusion: String,
+    /// The decision itself.
+    pub decision: Decision,
+}
+
+impl Desk {
+    /// What the rule would say, with the marks as they stand now, had `request` come at `at`
+    /// (`None`: now); writes nothing.
+    pub async fn explain(
+        &self,
+        ente: EnteId,
+        child: ChildId,
+        at: Option<DateTime<Utc>>,
+        request: Request,
+    ) -> Result<Explanation, DeskError> {
+        let mut tx = self.db.read().await?;
+        let now = tx.instant(&self.clock).await?;
+        let window = ente_of(&mut tx, ente).await?.window;
+        let calendar = calendar_of(&mut tx, child).await?;
+        let marks = tx.marks_of(child).await?;
+        let at = at.unwrap_or(now);
+        let mut steps = Vec::new();
+        let decision = decide_step_by_step(at, &window, request, &calendar, &marks, &mut |step| steps.push(step));
+        Ok(in_words(at, &window, request, decision, &steps))
+    }
+}
+
+fn in_words(at: DateTime<Utc>, window: &Window, request: Request, decision: Decision, steps: &[Step]) -> Explanation {
+    let local = window.local(at);
+    let steps = steps.iter().map(|step| step_in_words(local, window, *step)).collect();
+    let conclusion = match &decision {
+        Decision::Accepted { day, .. } => format!("Accolta: {} per {}.", choice_in_words(request.choice()), day_in_words(*day)),
+        Decision::Refused { reason, day } => format!("Rifiutata: {}.", reason_in_words(*reason, *day, window)),
+    };
+    Explanation { steps, conclusion, decision }
+}
+
+/// The operation's name.
+pub fn choice_in_words(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Cancel => "disdetta del pasto",
+        Choice::White => "pasto in bianco",
+        Choice::Suspend => "sospensione",
+        Choice::Resume => "ripresa del servizio",
+        Choice::Undo => "annullamento della disdetta",
+    }
+}
+
+/// Why an operation was refused, as a half sentence.
+pub fn reason_in_words(reason: Reason, day: Option<NaiveDate>, window: &Window) -> String {
+    let on = day.map(|d| format!(" per {}", day_in_words(d))).unwrap_or_default();
+    match reason {
+        Reason::OutsideWindow => {
+            format!("la linea accetta operazioni dalle {} alle {}", window.opens.format("%H:%M"), window.cutoff.format("%H:%M"))
+        }
+        Reason::NoServiceDay => "fino al termine del servizio non ci sono più giorni di mensa".to_owned(),
+        Reason::NotAServiceDay => format!("la mensa non è prevista{on}"),
+        Reason::TooLate => format!("il termine{on} è già trascorso"),
+        Reason::InvalidRange => "la sospensione finirebbe prima di cominciare".to_owned(),
+        Reason::Suspended => format!("il servizio è sospeso{on}"),
+        Reason::AlreadyCancelled => format!("il pasto è già disdetto{on}"),
+        Reason::AlreadyWhite => format!("il pasto in bianco è già richiesto{on}"),
+        Reason::AlreadySuspended => format!("il servizio è già sospeso{on}"),
+        Reason::NotSuspended => format!("il servizio non è sospeso{on}"),
+        Reason::NothingToUndo => format!("non risulta nessuna disdetta e nessun pasto in bianco{on}"),
+    }
+}
+
+/// "giovedì 15 ottobre 2026".
+pub fn day_in_words(day: NaiveDate) -> String {
+    const WEEKDAYS: [&str; 7] = ["lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato", "domenica"];
+    const MONTHS: [&str; 12] =
+        ["gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno", "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre"];
+    let weekday = WEEKDAYS[day.weekday().num_days_from_monday() as usize];
+    let number = if day.day() == 1 { "1º".to_owned() } else { day.day().to_string() };
+    format!("{weekday} {number} {} {}", MONTHS[day.month0() as usize], day.year())
+}
+
+fn why_in_words(why: NoService) -> &'static str {
+    match why {
+        NoService::OutsideTerm => "fuori dal periodo di servizio",
+        NoService::NoReturn => "non è un giorno di rientro della classe",
+        NoService::Closed => "festività o chiusura",
+    }
+}
+
+fn step_in_words(local: NaiveDateTime, window: &Window, step: Step) -> String {
+    let hours = format!("dalle {} alle {}", window.opens.format("%H:%M"), window.cutoff.format("%H:%M"));
+    match step {
+        Step::Window { search_from: None } => {
+            format!("Ora locale {}: fuori dalla finestra {hours}.", local.format("%d/%m/%Y %H:%M:%S"))
+        }
+        Step::Window { search_from: Some(day) } => format!(
+            "Ora locale {}: nella finestra {hours}; il primo giorno utile si cerca da {}.",
+            local.format("%d/%m/%Y %H:%M:%S"),
+            day_in_words(day)
+        ),
+        Step::Skipped { day, why } => format!("{}: saltato, {}.", day_in_words(day), why_in_words(why)),
+        Step::Day { day } => format!("{}: la mensa è prevista.", day_in_words(day)),
+        Step::NotServed { day, why } => format!("{}: la mensa non è prevista, {}.", day_in_words(day), why_in_words(why)),
+        Step::Cutoff { day, open: true } => {
+            format!("{} si può ancora cambiare (fino alle {}).", day_in_words(day), window.cutoff.format("%H:%M"))
+        }
+        Step::Cutoff { day, open: false } => {
+            format!("{} non si può più cambiare (termine: ore {}).", day_in_words(day), window.cutoff.format("%H:%M"))
+        }
+        Step::Under { suspension } => match suspension.last {
+            Some(last) => format!("Il servizio è sospeso da {} a {}.", day_in_words(suspension.first), day_in_words(last)),
+            None => format!("Il servizio è sospeso da {}, senza una fine stabilita.", day_in_words(suspension.first)),
+        },
+        Step::Mark { mark } => format!("Per quel giorno risulta già: {}.", choice_in_words(mark)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::canteen::{calendar::ServiceCalendar, marks::Marks};
+
+    #[test]
+    fn the_closed_tuesday_and_wednesday_of_the_manual() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let calendar = ServiceCalendar {
+            first: day("2026-09-14"),
+            last: day("2027-06-08"),
+            weekdays: (0u8..5).filter_map(|d| chrono::Weekday::try_from(d).ok()).collect(),
+            closed: BTreeSet::from([day("2026-10-13"), day("2026-10-14")]),
+        };
+        let explain = |at: &str, marks: &Marks| {
+            let at: DateTime<Utc> = at.parse().unwrap();
+            let (window, request, mut steps) = (Window::default(), Request::Phone(Choice::Cancel), Vec::new());
+            let decision = decide_step_by_step(at, &window, request, &calendar, marks, &mut |s| steps.push(s));
+            let words = in_words(at, &window, request, decision, &steps);
+            format!("{}\n{}", words.steps.join("\n"), words.conclusion)
+        };
+        let cancelled = Marks { cancelled: BTreeSet::from([day("2026-10-15")]), ..Marks::default() };
+        insta::assert_snapshot!(
+            [
+                explain("2026-10-12T16:30:00Z", &Marks::default()),
+                explain("2026-10-12T16:30:00Z", &cancelled),
+                explain("2026-10-12T15:30:00Z", &Marks::default()),
+                explain("2027-06-08T16:30:00Z", &Marks::default()),
+            ]
+            .join("\n\n")
+        );
+    }
+}

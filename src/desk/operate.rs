@@ -1,0 +1,127 @@
+//! Taking an operation: one transaction from the judged instant to the receipt (R7, R10, S3).
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::{Desk, DeskError, ente_of};
+use crate::{
+    canteen::{
+        ChildId, EnteId,
+        calendar::ServiceCalendar,
+        rule::{Decision, Request, decide},
+    },
+    ops::chance,
+    store::{NewOperation, Tx, Verdict},
+};
+
+/// An operation, as it comes in from any channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// Whose canteen.
+    pub ente: EnteId,
+    /// Whose meal.
+    pub child: ChildId,
+    /// What, and for the web on which day.
+    pub request: Request,
+    /// Who asks, for the record: the calling number, a user.
+    pub actor: &'a str,
+    /// The call, where it comes by phone.
+    pub call_id: Option<&'a str>,
+    /// The same order sent twice carries the same key and is done once.
+    pub key: &'a str,
+    /// The day that was confirmed, where the rule finds the day: if the operation would fall on
+    /// another one by now, it is not done ([`Verdict::DayChanged`]).
+    pub expected: Option<NaiveDate>,
+}
+
+/// How an order was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Done, or why not.
+    pub verdict: Verdict,
+    /// The number under which it is kept, refusals too (R10).
+    pub number: String,
+}
+
+impl Desk {
+    /// Takes an order. When this returns `Ok` the answer is durable, and every channel sees it.
+    pub async fn operate(&self, order: &Order<'_>) -> Result<Receipt, DeskError> {
+        match self.try_operate(order).await {
+            // The answer of a commit can get lost while the commit itself stands. The key tells.
+            Err(DeskError::Store(lost)) => match self.receipt_of(order).await {
+                Ok(Some(receipt)) => Ok(receipt),
+                _ => Err(lost.into()),
+            },
+            answer => answer,
+        }
+    }
+
+    async fn try_operate(&self, order: &Order<'_>) -> Result<Receipt, DeskError> {
+        let mut tx = self.db.write().await?;
+        tx.hold_day_open(order.ente.0).await?;
+        tx.lock_child(order.child).await?;
+        if let Some(done) = receipt_in(&mut tx, order).await? {
+            return Ok(done);
+        }
+        let at = tx.instant(&self.clock).await?;
+        let before = tx.marks_of(order.child).await?;
+        let decision = judge(&mut tx, at, order.ente, order.child, order.request).await?;
+        let verdict = match (&decision, order.expected) {
+            (Decision::Accepted { day, .. } | Decision::Refused { day: Some(day), .. }, Some(expected)) if *day != expected => {
+                Verdict::DayChanged(*day)
+            }
+            _ => Verdict::from(&decision),
+        };
+        let until = match order.request {
+            Request::Web { until, .. } => until,
+            Request::Phone(_) => None,
+        };
+        let new = NewOperation {
+            ente: order.ente,
+            child: order.child,
+            channel: match order.request {
+                Request::Phone(_) => "phone",
+                Request::Web { .. } => "web",
+            },
+            actor: order.actor,
+            call_id: order.call_id,
+            key: order.key,
+            at,
+            choice: order.request.choice(),
+            until,
+        };
+        let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
+        if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {
+            tx.put_marks(order.child, operation, &before, after).await?;
+        }
+        tx.commit().await?;
+        Ok(Receipt { verdict, number })
+    }
+
+    async fn receipt_of(&self, order: &Order<'_>) -> Result<Option<Receipt>, DeskError> {
+        receipt_in(&mut self.db.read().await?, order).await
+    }
+
+    /// What the rule would say now; writes nothing.
+    pub async fn preview(&self, ente: EnteId, child: ChildId, request: Request) -> Result<Verdict, DeskError> {
+        let mut tx = self.db.read().await?;
+        let at = tx.instant(&self.clock).await?;
+        Ok(Verdict::from(&judge(&mut tx, at, ente, child, request).await?))
+    }
+}
+
+async fn receipt_in(tx: &mut Tx, order: &Order<'_>) -> Result<Option<Receipt>, DeskError> {
+    let done = tx.operation_by_key(order.key).await?;
+    Ok(done.map(|o| Receipt { verdict: o.verdict, number: o.receipt }))
+}
+
+async fn judge(tx: &mut Tx, at: DateTime<Utc>, ente: EnteId, child: ChildId, request: Request) -> Result<Decision, DeskError> {
+    let window = ente_of(tx, ente).await?.window;
+    let calendar = calendar_of(tx, child).await?;
+    let marks = tx.marks_of(child).await?;
+    Ok(decide(at, &window, request, &calendar, &marks))
+}
+
+/// The child's calendar; where its school has no term yet, one without a single served day.
+pub(super) async fn calendar_of(tx: &mut Tx, child: ChildId) -> Result<ServiceCalendar, DeskError> {
+    Ok(tx.calendar_of(child, None).await?.unwrap_or_else(ServiceCalendar::never))
+}

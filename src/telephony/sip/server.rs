@@ -1,0 +1,366 @@
+//! Listening, and policy: who may call, how many calls, what is answered to everything else.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rsipstack::{
+    EndpointBuilder,
+    dialog::dialog_layer::DialogLayer,
+    sip::{Header, HeadersExt, Method, StatusCode},
+    transaction::{endpoint::Endpoint, transaction::Transaction},
+    transport::{SipConnection, TransportLayer, tcp_listener::TcpListenerConnection, udp::UdpConnection},
+};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{config::SipConfig, limits::RateLimits, uas};
+use crate::{
+    ops::clock::Clock,
+    telephony::{
+        call::CallHandler,
+        rtp::{
+            engine::{Engine, EngineCounters},
+            ports::PortPool,
+        },
+    },
+};
+
+/// The methods that we know (`Allow`).
+pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO";
+/// Source addresses whose rate is watched one by one.
+const WATCHED_SOURCES: usize = 10_000;
+/// What a stranger is answered a second; beyond that, silence.
+const STRANGER_ANSWERS: u32 = 5;
+/// When a caller refused for want of room may try again, in seconds.
+const RETRY_AFTER: &str = "10";
+
+/// Why the endpoint could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A port could not be bound.
+    #[error("cannot listen for SIP on {transport} {address}: {source}")]
+    Bind {
+        /// `UDP` or `TCP`.
+        transport: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The stack refused.
+    #[error("SIP stack: {0}")]
+    Stack(String),
+    /// A media thread could not be started.
+    #[error("cannot start the media threads: {0}")]
+    Media(#[from] io::Error),
+}
+
+/// Counters for `/metrics`; all but `active` only grow.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// INVITEs that were looked at.
+    pub invites: AtomicU64,
+    /// Calls answered.
+    pub answered: AtomicU64,
+    /// INVITEs refused with 503 because there was no room, or while draining.
+    pub full: AtomicU64,
+    /// INVITEs refused otherwise (404, 488 …).
+    pub refused: AtomicU64,
+    /// Requests from sources that are no trunk's, answered 403 or not at all.
+    pub strangers: AtomicU64,
+    /// Requests dropped without an answer because their source asks too often.
+    pub dropped: AtomicU64,
+    /// Keys received.
+    pub keys: AtomicU64,
+}
+
+/// A reading of all counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Calls now.
+    pub active: u64,
+    /// Room for calls.
+    pub capacity: u64,
+    /// Taking no new calls, before it stops.
+    pub draining: bool,
+    /// See [`Counters`].
+    pub invites: u64,
+    /// See [`Counters`].
+    pub answered: u64,
+    /// See [`Counters`].
+    pub full: u64,
+    /// See [`Counters`].
+    pub refused: u64,
+    /// See [`Counters`].
+    pub strangers: u64,
+    /// See [`Counters`].
+    pub dropped: u64,
+    /// See [`Counters`].
+    pub keys: u64,
+}
+
+/// What calls share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub config: SipConfig,
+    pub clock: Clock,
+    pub engine: Engine,
+    pub counters: Counters,
+    pub slots: Arc<Semaphore>,
+    /// Cancelled when running calls are to be hung up.
+    pub hang_up: CancellationToken,
+    draining: AtomicBool,
+    limits: Mutex<RateLimits>,
+}
+
+/// A running SIP endpoint.
+pub struct Server {
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    stop: CancellationToken,
+    addresses: Vec<(&'static str, SocketAddr)>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Binds every address and begins to take calls.
+    pub async fn start<H: CallHandler>(config: SipConfig, clock: Clock, handler: Arc<H>) -> Result<Self, ServerError> {
+        let stop = CancellationToken::new();
+        let transports = TransportLayer::new(stop.clone());
+        let mut addresses = Vec::new();
+        for address in &config.udp {
+            let connection = listen_udp(*address, config.external_address, &stop).await?;
+            addresses.push(("UDP", connection.1));
+            transports.add_transport(connection.0);
+        }
+        for address in &config.tcp {
+            let connection = listen_tcp(*address, config.external_address).await?;
+            addresses.push(("TCP", *address));
+            transports.add_transport(connection);
+        }
+        let endpoint = EndpointBuilder::new()
+            .with_cancel_token(stop.clone())
+            .with_transport_layer(transports)
+            .with_user_agent(concat!("VoceGuida/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let mut incoming = endpoint.incoming_transactions().map_err(|e| ServerError::Stack(e.to_string()))?;
+        let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
+        let engine = Engine::start(config.media_threads, PortPool::new(&config.rtp_ports), config.dead_media)?;
+        let room = config.max_calls.min(engine.capacity()).min(Semaphore::MAX_PERMITS);
+        let shared = Arc::new(Shared {
+            clock,
+            engine,
+            counters: Counters::default(),
+            slots: Arc::new(Semaphore::new(room)),
+            hang_up: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+            limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, Instant::now())),
+            config: SipConfig { max_calls: room, ..config },
+        });
+        let inner = endpoint.inner.clone();
+        tokio::spawn(async move {
+            if let Err(error) = inner.serve().await {
+                warn!(%error, "the SIP endpoint has ended");
+            }
+        });
+        let dispatcher = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Some(transaction) = incoming.recv().await {
+                dispatch(&dispatcher, &dialogs, &handler, transaction);
+            }
+        });
+        Ok(Self { shared, endpoint, stop, addresses })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// A look at it from elsewhere.
+    pub fn monitor(&self) -> Monitor {
+        Monitor { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Calls now.
+    pub fn active(&self) -> usize {
+        self.shared.active()
+    }
+
+    /// Takes no new calls (503), lets running ones finish for at most `patience`, hangs up the
+    /// rest and stops. Returns how many had to be hung up.
+    pub async fn drain(self, patience: Duration) -> usize {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let all = self.shared.config.max_calls as u32;
+        let finished = || self.shared.slots.acquire_many(all);
+        let mut left = 0;
+        if tokio::time::timeout(patience, finished()).await.is_err() {
+            left = self.active();
+            info!(calls = left, "hanging up the calls that are still running");
+            self.shared.hang_up.cancel();
+            // Each sends its BYE and writes its CDR.
+            let _ = tokio::time::timeout(Duration::from_secs(3), finished()).await;
+        }
+        self.endpoint.shutdown();
+        self.stop.cancel();
+        left
+    }
+}
+
+/// Reads a running endpoint's counters; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    shared: Arc<Shared>,
+}
+
+impl Monitor {
+    /// A reading of the counters.
+    pub fn stats(&self) -> Stats {
+        let c = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            active: self.shared.active() as u64,
+            capacity: self.shared.config.max_calls as u64,
+            draining: self.shared.draining.load(Ordering::Relaxed),
+            invites: read(&c.invites),
+            answered: read(&c.answered),
+            full: read(&c.full),
+            refused: read(&c.refused),
+            strangers: read(&c.strangers),
+            dropped: read(&c.dropped),
+            keys: read(&c.keys),
+        }
+    }
+
+    /// The media engine's counters.
+    pub fn media(&self) -> &EngineCounters {
+        self.shared.engine.counters()
+    }
+}
+
+impl Shared {
+    fn active(&self) -> usize {
+        self.config.max_calls - self.slots.available_permits()
+    }
+}
+
+async fn listen_udp(
+    address: SocketAddr,
+    external: Option<IpAddr>,
+    stop: &CancellationToken,
+) -> Result<(SipConnection, SocketAddr), ServerError> {
+    let bind = |source| ServerError::Bind { transport: "UDP", address, source };
+    // Port 0 asks for any free one; it has to be known before NAT's address can be told.
+    let port = match address.port() {
+        0 => UdpSocket::bind(address).and_then(|s| s.local_addr()).map_err(bind)?.port(),
+        port => port,
+    };
+    let address = SocketAddr::new(address.ip(), port);
+    let external = external.map(|ip| SocketAddr::new(ip, port));
+    let connection = UdpConnection::create_connection(address, external, Some(stop.child_token()))
+        .await
+        .map_err(|e| bind(io::Error::other(e.to_string())))?;
+    Ok((connection.into(), address))
+}
+
+async fn listen_tcp(address: SocketAddr, external: Option<IpAddr>) -> Result<SipConnection, ServerError> {
+    // The stack binds later and would only log a failure.
+    std::net::TcpListener::bind(address).map_err(|source| ServerError::Bind { transport: "TCP", address, source })?;
+    let external = external.map(|ip| SocketAddr::new(ip, address.port()));
+    let listener = TcpListenerConnection::new(address, external).await.map_err(|e| ServerError::Stack(e.to_string()))?;
+    Ok(listener.into())
+}
+
+/// Where a request really came from.
+fn source(transaction: &Transaction) -> Option<SocketAddr> {
+    transaction.connection.as_ref()?.get_remote_addr()?.get_socketaddr().ok()
+}
+
+/// Decides at once, and without waiting, what becomes of a request.
+fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, mut transaction: Transaction) {
+    let Some(peer) = source(&transaction) else { return };
+    let Some(trunk) = shared.config.trunk_of(peer.ip()) else {
+        return refuse_stranger(shared, peer, transaction);
+    };
+    let in_dialog = transaction.original.to_header().is_ok_and(|to| to.tag().is_ok_and(|tag| tag.is_some()));
+    if in_dialog {
+        match dialogs.match_dialog(&transaction) {
+            Some(mut dialog) => {
+                tokio::spawn(async move {
+                    if let Err(error) = dialog.handle(&mut transaction).await {
+                        debug!(%error, "request in a dialog");
+                    }
+                });
+            }
+            None => answer(transaction, 481, vec![]),
+        }
+        return;
+    }
+    match transaction.original.method {
+        Method::Invite => {
+            let mut limits = shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
+            let allowed = limits.allow(peer.ip(), trunk.calls_per_second, Instant::now());
+            drop(limits);
+            let slot = (allowed && !shared.draining.load(Ordering::Relaxed)).then(|| Arc::clone(&shared.slots).try_acquire_owned().ok());
+            let Some(slot) = slot.flatten() else {
+                shared.counters.full.fetch_add(1, Ordering::Relaxed);
+                return answer(transaction, 503, vec![Header::Other("Retry-After".into(), RETRY_AFTER.into())]);
+            };
+            shared.counters.invites.fetch_add(1, Ordering::Relaxed);
+            let call = uas::NewCall { shared: Arc::clone(shared), dialogs: Arc::clone(dialogs), trunk: trunk.name.clone(), peer, slot };
+            tokio::spawn(call.run(transaction, Arc::clone(handler)));
+        }
+        Method::Options => {
+            let status = if shared.draining.load(Ordering::Relaxed) { 503 } else { 200 };
+            let accept = Header::Other("Accept".into(), "application/sdp".into());
+            answer(transaction, status, vec![Header::Allow(ALLOW.into()), accept]);
+        }
+        Method::Ack => {}
+        Method::Bye | Method::Update | Method::Info | Method::PRack | Method::Notify => answer(transaction, 481, vec![]),
+        _ => answer(transaction, 405, vec![Header::Allow(ALLOW.into())]),
+    }
+}
+
+/// The Internet scans every SIP port: a few answers, then silence.
+fn refuse_stranger(shared: &Shared, peer: SocketAddr, transaction: Transaction) {
+    shared.counters.strangers.fetch_add(1, Ordering::Relaxed);
+    let mut limits = shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
+    if limits.allow(peer.ip(), STRANGER_ANSWERS, Instant::now()) && transaction.original.method != Method::Ack {
+        answer(transaction, 403, vec![]);
+    } else {
+        shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sends a final answer and sees the transaction to its end (the ACK of a refused INVITE).
+pub(super) fn answer(mut transaction: Transaction, status: u16, headers: Vec<Header>) {
+    tokio::spawn(async move {
+        if let Err(error) = transaction.reply_with(StatusCode::from(status), headers, None).await {
+            debug!(%error, status, "the answer could not be sent");
+            return;
+        }
+        while transaction.receive().await.is_some() {}
+    });
+}
+
+/// Our own address as a peer sees it on the way to it: a connected socket asks the routing table and sends nothing.
+pub(crate) fn local_ip_towards(peer: SocketAddr) -> io::Result<IpAddr> {
+    let any: SocketAddr =
+        if peer.is_ipv4() { (std::net::Ipv4Addr::UNSPECIFIED, 0).into() } else { (std::net::Ipv6Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(peer)?;
+    Ok(socket.local_addr()?.ip())
+}

@@ -1,0 +1,101 @@
+//! Any recording (WAV, FLAC, OGG Vorbis, MP3) to mono samples at 8 kHz.
+
+use std::{fs::File, path::Path};
+
+use audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Resampler};
+use symphonia::core::{
+    codecs::audio::AudioDecoderOptions,
+    errors::Error as SymphoniaError,
+    formats::{FormatOptions, TrackType, probe::Hint},
+    io::MediaSourceStream,
+    meta::MetadataOptions,
+};
+
+/// The telephone's sample rate, in Hz.
+const RATE: u32 = 8_000;
+/// The largest file that is read.
+const MOST_BYTES: u64 = 20 * 1024 * 1024;
+/// The longest recording, in seconds.
+pub const LONGEST_S: u32 = 300;
+
+/// Why a recording cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// More than 20 MiB.
+    #[error("is larger than 20 MiB")]
+    TooLarge,
+    /// No format that we know, or damaged.
+    #[error("is no usable recording: {0}")]
+    Format(String),
+    /// More than five minutes.
+    #[error("is longer than {LONGEST_S} seconds")]
+    TooLong,
+    /// Nothing in it.
+    #[error("is empty")]
+    Empty,
+}
+
+impl From<SymphoniaError> for DecodeError {
+    fn from(error: SymphoniaError) -> Self {
+        Self::Format(error.to_string())
+    }
+}
+
+/// Mono samples at 8 kHz.
+pub fn decode(path: &Path) -> Result<Vec<i16>, DecodeError> {
+    let file = File::open(path)?;
+    if file.metadata()?.len() > MOST_BYTES {
+        return Err(DecodeError::TooLarge);
+    }
+    let (mono, rate) = read_mono(file, path)?;
+    if mono.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let narrow = if rate == RATE { mono } else { resample(&mono, rate)? };
+    Ok(narrow.into_iter().map(|s| (s * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).collect())
+}
+
+fn read_mono(file: File, path: &Path) -> Result<(Vec<f32>, u32), DecodeError> {
+    let mut hint = Hint::new();
+    if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
+        hint.with_extension(extension);
+    }
+    let stream = MediaSourceStream::new(Box::new(file), symphonia::core::io::MediaSourceStreamOptions::default());
+    let mut format = symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())?;
+    let none = || DecodeError::Format("no audio track".to_owned());
+    let track = format.default_track(TrackType::Audio).ok_or_else(none)?;
+    let track_id = track.id;
+    let parameters = track.codec_params.as_ref().and_then(|p| p.audio()).ok_or_else(none)?;
+    let mut decoder = symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default())?;
+    let (mut mono, mut rate, mut interleaved) = (Vec::new(), RATE, Vec::<f32>::new());
+    while let Some(packet) = format.next_packet()? {
+        if packet.track_id != track_id {
+            continue;
+        }
+        let audio = decoder.decode(&packet)?;
+        let channels = audio.spec().channels().count().max(1);
+        rate = audio.spec().rate();
+        interleaved.resize(audio.samples_interleaved(), 0.0);
+        audio.copy_to_slice_interleaved(&mut interleaved);
+        mono.extend(interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32));
+        if mono.len() as u64 > u64::from(rate) * u64::from(LONGEST_S) {
+            return Err(DecodeError::TooLong);
+        }
+    }
+    if rate == 0 {
+        return Err(DecodeError::Format("a sample rate of 0".to_owned()));
+    }
+    Ok((mono, rate))
+}
+
+fn resample(mono: &[f32], rate: u32) -> Result<Vec<f32>, DecodeError> {
+    let bad = |e: String| DecodeError::Format(e);
+    let mut resampler = Fft::<f32>::new(rate as usize, RATE as usize, 1_024, 1, FixedSync::Input).map_err(|e| bad(e.to_string()))?;
+    let input = InterleavedSlice::new(mono, 1, mono.len()).map_err(|e| bad(e.to_string()))?;
+    let output = resampler.process_all(&input, mono.len(), None).map_err(|e| bad(e.to_string()))?;
+    Ok(output.take_data())
+}
