@@ -2,4 +2,5 @@
 
 pub mod call;
 pub mod clip;
+pub mod g711;
 pub mod phone;

@@ -1,6 +1,317 @@
 //! A little SIP phone: dials, presses keys, hears prompts. For `voceguida call` and for tests that
 //! call the server as a parent would (design §5). Knows nothing of meals.
+//!
+//! [`Phone::dial`] returns an answered [`PhoneCall`]. Many calls run side by side in one process:
+//! each has its own SIP and RTP ports, chosen by the system. The parts that decide are pure:
+//! [`recognise`] names prompts, [`quiet`] tells their end, [`keys`] makes packets of keys, [`ear`]
+//! brings them together.
 
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use rand::Rng;
+use rsipstack::dialog::invite_dialog::InviteDialog;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::DropGuard;
+
+mod dial;
+pub mod ear;
 pub mod keys;
+mod media;
 pub mod quiet;
 pub mod recognise;
+pub mod sdp;
+mod sound;
+
+pub use recognise::{ClipIndex, Heard, Recogniser};
+
+use self::{
+    ear::Ear,
+    keys::{KeyScript, Step, UnknownKey},
+    media::{Presses, SharedEar, StreamStart},
+};
+use crate::{ops::chance, telephony::clip::Clip};
+
+/// How often the waiting functions look again.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long a BYE may take to be answered.
+const BYE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How the phone behaves. Cheap to clone: the index of the clips is shared.
+#[derive(Debug, Clone)]
+pub struct PhoneConfig {
+    /// The prompts it can name.
+    pub clips: Arc<ClipIndex>,
+    /// The number it calls from, `None` to withhold it.
+    pub caller: Option<String>,
+    /// Keep what is heard (16 kB a second).
+    pub record: bool,
+    /// How long it lets the other side ring.
+    pub answer_timeout: Duration,
+    /// How long a comma waits for a prompt to end; then the next key is pressed all the same.
+    pub comma_timeout: Duration,
+    /// Commas are only a pause of 300 ms: keys go into the prompt.
+    pub barge: bool,
+    /// Call from this address of the machine; `None` for the one that leads to the peer.
+    pub local_ip: Option<IpAddr>,
+}
+
+impl PhoneConfig {
+    /// A phone that knows these prompts, calling from number 0182000001.
+    pub fn new(clips: &[Arc<Clip>]) -> Self {
+        Self {
+            clips: Arc::new(ClipIndex::new(clips)),
+            caller: Some("0182000001".to_owned()),
+            record: false,
+            answer_timeout: Duration::from_secs(30),
+            comma_timeout: Duration::from_secs(30),
+            barge: false,
+            local_ip: None,
+        }
+    }
+}
+
+/// Why a call was not made, or a key not pressed.
+#[derive(Debug, thiserror::Error)]
+pub enum PhoneError {
+    /// Not a URI the phone can call.
+    #[error("{uri:?} cannot be called: {why}")]
+    BadUri {
+        /// As given.
+        uri: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The host has no address.
+    #[error("no address for {host}: {why}")]
+    Unresolved {
+        /// The host.
+        host: String,
+        /// The resolver's words.
+        why: String,
+    },
+    /// The other side refused the call.
+    #[error("refused: {status} {reason}")]
+    Refused {
+        /// SIP status, 300–699.
+        status: u16,
+        /// Its meaning.
+        reason: String,
+    },
+    /// Nobody answered in time.
+    #[error("no answer")]
+    NoAnswer,
+    /// Answered, but without audio the phone can use.
+    #[error(transparent)]
+    BadAnswer(#[from] sdp::BadAnswer),
+    /// The system refused a socket.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The SIP stack's words.
+    #[error("SIP: {0}")]
+    Sip(String),
+    /// A sign that is no key.
+    #[error(transparent)]
+    UnknownKey(#[from] UnknownKey),
+    /// The call is over.
+    #[error("the call is over")]
+    Over,
+}
+
+impl From<rsipstack::Error> for PhoneError {
+    fn from(error: rsipstack::Error) -> Self {
+        Self::Sip(error.to_string())
+    }
+}
+
+impl From<rsipstack::sip::Error> for PhoneError {
+    fn from(error: rsipstack::sip::Error) -> Self {
+        Self::Sip(error.to_string())
+    }
+}
+
+/// How an answered call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// The other side sent BYE.
+    TheyHungUp,
+    /// We sent BYE.
+    WeHungUp,
+    /// Neither: killed, or the signalling failed.
+    Lost,
+}
+
+/// The phone.
+#[derive(Debug, Clone, Copy)]
+pub struct Phone;
+
+impl Phone {
+    /// Calls `uri` (`sip:number@host:port`, `;transport=tcp` for TCP) and returns once it is
+    /// answered. Must run inside a tokio runtime.
+    pub async fn dial(uri: &str, config: PhoneConfig) -> Result<PhoneCall, PhoneError> {
+        let mut rng = chance::fresh();
+        let signalling = dial::dial(uri, &config, &mut rng).await?;
+        let ear = SharedEar::new(Ear::new(config.clips.clone(), signalling.answer.remote, config.record));
+        let start = StreamStart { ssrc: rng.next_u32(), sequence: rng.next_u32() as u16, timestamp: rng.next_u32() };
+        let (presses, receiver) = mpsc::channel(16);
+        let media = media::run(signalling.rtp, signalling.answer, start, ear.clone(), receiver);
+        let mut ended = signalling.ended.clone();
+        let media = tokio::spawn(async move {
+            tokio::select! {
+                () = media => {}
+                _ = ended.wait_for(Option::is_some) => {}
+            }
+        });
+        Ok(PhoneCall {
+            dialog: signalling.dialog,
+            ended: signalling.ended,
+            ear,
+            presses,
+            _media: AbortOnDrop(media),
+            _endpoint: signalling.token.drop_guard(),
+            config,
+        })
+    }
+}
+
+/// The media task goes with the call.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An answered call. Dropping it is like pulling the plug: no BYE, no more RTP.
+pub struct PhoneCall {
+    dialog: InviteDialog,
+    ended: watch::Receiver<Option<CallEnd>>,
+    ear: SharedEar,
+    presses: mpsc::Sender<Presses>,
+    _media: AbortOnDrop,
+    _endpoint: DropGuard,
+    config: PhoneConfig,
+}
+
+impl std::fmt::Debug for PhoneCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PhoneCall").field("ended", &*self.ended.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl PhoneCall {
+    /// Presses keys: `1234567#,1` (see [`KeyScript`]); a comma waits for the end of the prompt, `!`
+    /// hangs up. Returns when the last key is up and its pause over.
+    ///
+    /// # Errors
+    /// [`PhoneError::UnknownKey`] before anything is pressed; [`PhoneError::Over`] when the call
+    /// ends on the way.
+    pub async fn press(&self, keys: &str) -> Result<(), PhoneError> {
+        self.run(&keys.parse()?).await
+    }
+
+    /// As [`Self::press`], with a script already read.
+    pub async fn run(&self, script: &KeyScript) -> Result<(), PhoneError> {
+        for run in script.steps().chunk_by(|a, b| matches!((a, b), (Step::Press(_), Step::Press(_)))) {
+            match run.first() {
+                Some(Step::Wait) if self.config.barge => sleep(Duration::from_millis(300)).await,
+                Some(Step::Wait) => {
+                    self.wait_quiet(self.config.comma_timeout).await;
+                }
+                Some(Step::HangUp) => return self.hang_up().await,
+                _ => {
+                    let keys = run.iter().filter_map(|step| if let Step::Press(key) = step { Some(*key) } else { None }).collect();
+                    let (done, pressed) = oneshot::channel();
+                    self.presses.send(Presses { keys, done }).await.map_err(|_| PhoneError::Over)?;
+                    let mut ended = self.ended.clone();
+                    tokio::select! {
+                        done = pressed => done.map_err(|_| PhoneError::Over)?,
+                        _ = ended.wait_for(Option::is_some) => return Err(PhoneError::Over),
+                    }
+                }
+            }
+            if self.end().is_some() {
+                return Err(PhoneError::Over);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of the prompt: speech since the last key, then 700 ms of silence. `false`
+    /// when the time-out or the end of the call came first.
+    pub async fn wait_quiet(&self, limit: Duration) -> bool {
+        self.wait_until(limit, |ear, now| ear.prompt_ended(now)).await
+    }
+
+    /// Waits until this prompt is recognised; it may still be playing then. `true` at once if it
+    /// was heard before. See [`Self::wait_heard_times`] for prompts that come again.
+    pub async fn wait_heard(&self, name: &str, limit: Duration) -> bool {
+        self.wait_heard_times(name, 1, limit).await
+    }
+
+    /// Waits until this prompt has begun for the `times`-th time in the call.
+    pub async fn wait_heard_times(&self, name: &str, times: usize, limit: Duration) -> bool {
+        self.wait_until(limit, |ear, _| ear.heard().iter().filter(|heard| heard.name == name).count() >= times).await
+    }
+
+    async fn wait_until(&self, limit: Duration, mut reached: impl FnMut(&mut Ear, u64) -> bool) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            // Asked before looking, so that what came just before the end still counts.
+            let over = self.end().is_some() || Instant::now() >= deadline;
+            if self.ear.with(&mut reached) {
+                return true;
+            }
+            if over {
+                return false;
+            }
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// The prompts heard so far, in order of time; ms count from the answer.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.ear.with(|ear, _| ear.heard())
+    }
+
+    /// What was heard, 16 bit at 8 kHz, from the answer on; empty unless asked for in the config.
+    pub fn recording(&self) -> Vec<i16> {
+        self.ear.with(|ear, _| ear.recording().to_vec())
+    }
+
+    /// RTP audio packets received.
+    pub fn packets_received(&self) -> u64 {
+        self.ear.with(|ear, _| ear.packets())
+    }
+
+    /// How the call ended, `None` while it goes on.
+    pub fn end(&self) -> Option<CallEnd> {
+        *self.ended.borrow()
+    }
+
+    /// Waits for the end of the call, however it comes; `None` when the time-out came first.
+    pub async fn wait_ended(&self, limit: Duration) -> Option<CallEnd> {
+        let mut ended = self.ended.clone();
+        let end = timeout(limit, ended.wait_for(Option::is_some)).await.ok()?;
+        // The sender gone without a word: the signalling is no more.
+        end.map_or(Some(CallEnd::Lost), |end| *end)
+    }
+
+    /// Sends BYE and waits for its answer. Nothing to do when the call is over.
+    pub async fn hang_up(&self) -> Result<(), PhoneError> {
+        if self.end().is_some() {
+            return Ok(());
+        }
+        timeout(BYE_TIMEOUT, self.dialog.bye()).await.map_err(|_| PhoneError::Sip("BYE was not answered".to_owned()))??;
+        self.wait_ended(BYE_TIMEOUT).await;
+        Ok(())
+    }
+
+    /// Pulls the plug: no BYE, no more RTP.
+    pub fn kill(self) {}
+}
