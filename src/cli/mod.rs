@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+pub mod call;
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     ExitCode::SUCCESS
