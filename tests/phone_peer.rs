@@ -1,6 +1,9 @@
 //! The phone against a real SIP peer (sipp), over UDP and TCP: calls, keys, prompts, ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use clap::Parser;
 use voceguida::{
@@ -19,7 +22,8 @@ use peer::{RtpPeer, Sipp, spoken};
 const LONG: Duration = Duration::from_secs(20);
 
 fn clips() -> Vec<Arc<Clip>> {
-    vec![spoken("welcome", 1, 50), spoken("menu", 2, 60), spoken("goodbye", 3, 40)]
+    static CLIPS: LazyLock<[Arc<Clip>; 3]> = LazyLock::new(|| [spoken("welcome", 1, 50), spoken("menu", 2, 60), spoken("goodbye", 3, 40)]);
+    CLIPS.to_vec()
 }
 
 /// An RTP peer that plays `menu` at `#` and `goodbye` at `1`.
@@ -79,9 +83,7 @@ async fn keys_and_prompts_over_tcp_in_mu_law() {
 
 async fn they_hang_up(tcp: bool) {
     let rtp = rtp_peer(true).await;
-    let mut keys = words(&rtp, 8);
-    keys.push(("talk_ms", "500".to_owned()));
-    let mut sipp = Sipp::start("answer_and_hang_up.xml", tcp, 1, &keys);
+    let mut sipp = Sipp::start("answer_and_hang_up.xml", tcp, 1, &words(&rtp, 8));
     let uri = format!("127.0.0.1:{}{}", sipp.port, if tcp { ";transport=tcp" } else { "" });
     let call = Phone::dial(&uri, PhoneConfig::new(&[])).await.expect("answered");
     assert_eq!(call.end(), None);

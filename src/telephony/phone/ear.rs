@@ -87,8 +87,10 @@ impl Ear {
                 return place;
             }
         }
-        self.reckoning = Some(Reckoning { ssrc, timestamp, place: now });
-        now
+        // Never back: after a stall packets come in a burst, all of them late.
+        let place = now.max(self.recogniser.next_place());
+        self.reckoning = Some(Reckoning { ssrc, timestamp, place });
+        place
     }
 
     fn record(&mut self, place: u64, samples: &[i16]) {

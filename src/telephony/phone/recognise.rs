@@ -223,6 +223,11 @@ impl Recogniser {
         self.settle();
     }
 
+    /// The place after the last frame taken.
+    pub fn next_place(&self) -> u64 {
+        self.place
+    }
+
     /// What has been heard so far, in order, the prompt being heard now included (`complete` is
     /// false as long as it goes on).
     pub fn heard(&self) -> Vec<Heard> {
