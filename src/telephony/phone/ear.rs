@@ -15,8 +15,8 @@ use crate::telephony::clip::FRAME_SAMPLES;
 
 /// A recording ends after an hour (58 MB).
 const MAX_RECORDED: usize = 8_000 * 3_600;
-/// A timestamp further than this from the time it arrives (frames: 5 s) begins a new reckoning.
-const MAX_DRIFT: u64 = 250;
+/// A timestamp further than this from the time it arrives (frames: 1 s) begins a new reckoning.
+const MAX_DRIFT: u64 = 50;
 
 /// Where the stream's timestamps lie in the call.
 #[derive(Debug, Clone, Copy)]
@@ -130,5 +130,100 @@ impl Ear {
     /// The samples recorded so far, 8 kHz; empty when none were asked for.
     pub fn recording(&self) -> &[i16] {
         self.recording.as_deref().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtp_rs::RtpPacketBuilder;
+
+    use super::*;
+    use crate::telephony::{clip::Clip, phone::quiet::END_OF_PROMPT_MS};
+
+    const PEER: &str = "127.0.0.1:4000";
+
+    fn clip() -> Arc<Clip> {
+        let pcm: Vec<i16> = (0..30 * 160_i32).map(|n| (n.wrapping_mul(n).wrapping_mul(7_919) % 16_384) as i16).collect();
+        Arc::new(Clip::from_pcm("prompt", &pcm))
+    }
+
+    fn ear() -> Ear {
+        Ear::new(Arc::new(ClipIndex::new(&[clip()])), PEER.parse().unwrap(), true)
+    }
+
+    fn packet(ssrc: u32, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+        RtpPacketBuilder::new().payload_type(PCMA).ssrc(ssrc).sequence(0.into()).timestamp(timestamp).payload(payload).build().unwrap()
+    }
+
+    /// Plays the clip from `from_ms` on, its timestamps beginning with `timestamp`.
+    fn play(ear: &mut Ear, from: &str, ssrc: u32, timestamp: u32, from_ms: u64) {
+        for f in 0..30 {
+            let bytes = packet(ssrc, timestamp.wrapping_add(f * 160), clip().alaw_frame(f as usize).unwrap());
+            ear.datagram(from.parse().unwrap(), &bytes, from_ms + u64::from(f) * 20);
+        }
+    }
+
+    fn starts(ear: &Ear) -> Vec<(bool, u64)> {
+        ear.heard().into_iter().map(|heard| (heard.complete, heard.start_ms)).collect()
+    }
+
+    #[test]
+    fn prompts_lie_where_they_arrived_in_the_call_whatever_the_timestamps() {
+        let mut ear = ear();
+        play(&mut ear, PEER, 1, u32::MAX - 1_000, 400);
+        play(&mut ear, PEER, 1, 1_000_000_000, 2_000);
+        play(&mut ear, PEER, 2, 5, 4_000);
+        assert_eq!(starts(&ear), [(true, 400), (true, 2_000), (true, 4_000)], "a wrap, a jump, another source");
+        assert_eq!(ear.packets(), 90);
+        assert_eq!(ear.recording().len(), (4_000 + 600) * 8);
+        assert!(ear.recording()[..400 * 8].iter().all(|&sample| sample == 0));
+        assert!(ear.recording()[400 * 8..1_000 * 8].iter().any(|&sample| sample != 0));
+        assert!(ear.recording()[1_000 * 8..2_000 * 8].iter().all(|&sample| sample == 0));
+    }
+
+    #[test]
+    fn packets_held_up_and_then_coming_all_at_once_are_still_one_prompt() {
+        let mut ear = ear();
+        ear.datagram(PEER.parse().unwrap(), &packet(1, 0, &[0xd5; 160]), 0);
+        for f in 0..30 {
+            ear.datagram(PEER.parse().unwrap(), &packet(1, 160 + f * 160, clip().alaw_frame(f as usize).unwrap()), 20_000);
+        }
+        assert_eq!(starts(&ear), [(true, 20_000)]);
+    }
+
+    #[test]
+    fn two_frames_in_a_packet_are_two_frames() {
+        let mut ear = ear();
+        for f in (0..30).step_by(2) {
+            let payload = [clip().alaw_frame(f).unwrap(), clip().alaw_frame(f + 1).unwrap()].concat();
+            ear.datagram(PEER.parse().unwrap(), &packet(1, f as u32 * 160, &payload), f as u64 * 20);
+        }
+        assert_eq!(starts(&ear), [(true, 0)]);
+    }
+
+    #[test]
+    fn a_second_stranger_and_what_is_no_audio_are_not_listened_to() {
+        let mut ear = ear();
+        play(&mut ear, "127.0.0.1:5000", 1, 0, 0);
+        play(&mut ear, "127.0.0.1:6000", 2, 0, 1_000);
+        assert_eq!(starts(&ear), [(true, 0)], "the first stranger may be the peer behind a NAT");
+        ear.datagram(PEER.parse().unwrap(), b"nonsense", 3_000);
+        ear.datagram(PEER.parse().unwrap(), &[], 3_000);
+        let event =
+            RtpPacketBuilder::new().payload_type(101).ssrc(1).sequence(0.into()).timestamp(0).payload(&[1, 0, 0, 160]).build().unwrap();
+        ear.datagram(PEER.parse().unwrap(), &event, 3_000);
+        assert_eq!(ear.packets(), 30);
+    }
+
+    #[test]
+    fn the_end_of_a_prompt_is_its_last_loud_frame_and_a_key_asks_for_a_new_one() {
+        let mut ear = ear();
+        play(&mut ear, PEER, 1, 0, 0);
+        ear.datagram(PEER.parse().unwrap(), &packet(1, 30 * 160, &[0xd5; 160]), 600);
+        let end = 580 + END_OF_PROMPT_MS;
+        assert!(!ear.prompt_ended(end - 1));
+        assert!(ear.prompt_ended(end), "even when nothing arrives any more");
+        ear.key_pressed();
+        assert!(!ear.prompt_ended(end + 60_000));
     }
 }

@@ -73,16 +73,15 @@ pub async fn run(socket: UdpSocket, answer: Answer, start: StreamStart, ear: Sha
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                let (packet, event) = mouth.tick();
+                let (packet, key_up) = mouth.tick();
                 if let Some(packet) = packet
                     && let Err(error) = socket.send_to(&packet, answer.remote).await
                 {
                     // The peer may have closed its port while its BYE is under way.
                     tracing::debug!(%error, "RTP not sent");
                 }
-                match event {
-                    Some(KeyMoment::Up) => ear.with(|ear, _| ear.key_pressed()),
-                    Some(KeyMoment::Done) | None => {}
+                if key_up {
+                    ear.with(|ear, _| ear.key_pressed());
                 }
                 if mouth.idle()
                     && let Some(mut list) = current.take()
@@ -106,13 +105,6 @@ pub async fn run(socket: UdpSocket, answer: Answer, start: StreamStart, ear: Sha
             },
         }
     }
-}
-
-/// Something the pressing of a key has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum KeyMoment {
-    Up,
-    Done,
 }
 
 /// What the phone says: 20 ms packets of silence, keys in between. Pure.
@@ -139,37 +131,31 @@ impl Mouth {
         self.pressing = Some((KeyPress::new(key), false));
     }
 
-    /// The packet of the next 20 ms.
-    fn tick(&mut self) -> (Option<Vec<u8>>, Option<KeyMoment>) {
+    /// The packet of the next 20 ms, and whether a key has just come up.
+    fn tick(&mut self) -> (Option<Vec<u8>>, bool) {
         let now = self.timestamp;
         self.timestamp = now.wrapping_add(TICK_UNITS);
-        let mut moment = None;
+        let mut key_up = false;
         if let Some((press, was_up)) = &mut self.pressing {
             let key = press.key();
             match press.next_tick() {
                 KeyTick::Event { payload, marker, ticks_since_down, up } => {
-                    if up && !*was_up {
-                        *was_up = true;
-                        moment = Some(KeyMoment::Up);
-                    }
+                    key_up = up && !std::mem::replace(was_up, up);
                     if let Some(event_type) = self.answer.event_type {
                         let down = now.wrapping_sub(ticks_since_down * TICK_UNITS);
-                        return (self.packet(event_type, down, marker, &payload), moment);
+                        return (self.packet(event_type, down, marker, &payload), key_up);
                     }
                     if !up {
                         let tone = tone(key, ticks_since_down, self.answer.is_alaw);
-                        return (self.audio(now, &tone), moment);
+                        return (self.audio(now, &tone), key_up);
                     }
                 }
                 KeyTick::Gap => {}
-                KeyTick::Over => {
-                    self.pressing = None;
-                    moment = Some(KeyMoment::Done);
-                }
+                KeyTick::Over => self.pressing = None,
             }
         }
         let silence = if self.answer.is_alaw { 0xd5 } else { 0xff };
-        (self.audio(now, &[silence; FRAME_SAMPLES]), moment)
+        (self.audio(now, &[silence; FRAME_SAMPLES]), key_up)
     }
 
     fn audio(&mut self, timestamp: u32, payload: &[u8]) -> Option<Vec<u8>> {
@@ -183,5 +169,78 @@ impl Mouth {
         self.sequence = sequence.next();
         let builder = RtpPacketBuilder::new().payload_type(payload_type).ssrc(self.ssrc).sequence(sequence);
         builder.timestamp(timestamp).marked(marker).payload(payload).build().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtp_rs::RtpReader;
+
+    use super::*;
+
+    fn mouth(event_type: Option<u8>) -> Mouth {
+        let answer = Answer { remote: "127.0.0.1:4000".parse().unwrap(), is_alaw: true, event_type };
+        Mouth::new(answer, StreamStart { ssrc: 1, sequence: u16::MAX, timestamp: u32::MAX - 319 })
+    }
+
+    /// Payload type, sequence, timestamp, marker, payload of the next packet.
+    fn next(mouth: &mut Mouth) -> (u8, u16, u32, bool, Vec<u8>) {
+        let (packet, _) = mouth.tick();
+        let packet = packet.unwrap();
+        let read = RtpReader::new(&packet).unwrap();
+        (read.payload_type(), read.sequence_number().into(), read.timestamp(), read.mark(), read.payload().to_vec())
+    }
+
+    #[test]
+    fn silence_goes_on_around_a_key_and_the_clock_never_stops() {
+        let mut mouth = mouth(Some(101));
+        assert_eq!(next(&mut mouth), (8, u16::MAX, u32::MAX - 319, true, vec![0xd5; 160]));
+        assert_eq!(next(&mut mouth), (8, 0, u32::MAX - 159, false, vec![0xd5; 160]));
+        mouth.press(Key::new('5').unwrap());
+        let press: Vec<_> = (0..8).map(|_| next(&mut mouth)).collect();
+        assert!(press.iter().all(|(pt, _, timestamp, _, payload)| (*pt, *timestamp, payload[0]) == (101, 0, 5)));
+        assert!(press.iter().map(|packet| packet.1).eq(1..9));
+        assert!(press.iter().map(|packet| packet.3).eq([true, false, false, false, false, false, false, false]));
+        assert_eq!(next(&mut mouth), (8, 9, 8 * 160, false, vec![0xd5; 160]), "as much later as time has passed");
+        assert!(!mouth.idle());
+        next(&mut mouth);
+        next(&mut mouth);
+        assert!(mouth.idle());
+    }
+
+    #[test]
+    fn the_key_is_up_once_after_100_ms() {
+        for event_type in [Some(101), None] {
+            let mut mouth = mouth(event_type);
+            mouth.press(Key::new('#').unwrap());
+            let ups: Vec<_> = (0..12).filter(|_| mouth.tick().1).collect();
+            assert_eq!(ups.len(), 1);
+            let mut mouth = self::mouth(event_type);
+            mouth.press(Key::new('#').unwrap());
+            assert_eq!((0..12).position(|_| mouth.tick().1), Some(5));
+        }
+    }
+
+    #[test]
+    fn a_peer_without_telephone_event_hears_100_ms_of_the_two_tones() {
+        let mut mouth = mouth(None);
+        mouth.press(Key::new('1').unwrap());
+        let packets: Vec<_> = (0..10).map(|_| next(&mut mouth)).collect();
+        assert!(packets.iter().all(|packet| packet.0 == 8 && packet.4.len() == 160));
+        assert!(packets.iter().map(|packet| packet.4 != vec![0xd5; 160]).eq((0..10).map(|tick| tick < 5)));
+        let samples: Vec<f64> =
+            packets[..5].iter().flat_map(|packet| super::super::sound::decode(&packet.4, true)).map(f64::from).collect();
+        // Power at a frequency, by correlation with a sine and a cosine.
+        let power = |hz: f64| {
+            let angle = |n: usize| hz * n as f64 / 8_000.0 * std::f64::consts::TAU;
+            let (s, c) = samples.iter().enumerate().fold((0.0, 0.0), |(s, c), (n, x)| (s + x * angle(n).sin(), c + x * angle(n).cos()));
+            s.hypot(c) * 2.0 / samples.len() as f64
+        };
+        for hz in [697.0, 1209.0] {
+            assert!((7_500.0..8_500.0).contains(&power(hz)), "{hz}: {}", power(hz));
+        }
+        for hz in [770.0, 852.0, 941.0, 1336.0, 1477.0, 1633.0] {
+            assert!(power(hz) < 800.0, "{hz}: {}", power(hz));
+        }
     }
 }

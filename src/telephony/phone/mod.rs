@@ -218,6 +218,9 @@ impl PhoneCall {
     /// As [`Self::press`], with a script already read.
     pub async fn run(&self, script: &KeyScript) -> Result<(), PhoneError> {
         for run in script.steps().chunk_by(|a, b| matches!((a, b), (Step::Press(_), Step::Press(_)))) {
+            if self.end().is_some() {
+                return Err(PhoneError::Over);
+            }
             match run.first() {
                 Some(Step::Wait) if self.config.barge => sleep(Duration::from_millis(300)).await,
                 Some(Step::Wait) => {
@@ -234,9 +237,6 @@ impl PhoneCall {
                         _ = ended.wait_for(Option::is_some) => return Err(PhoneError::Over),
                     }
                 }
-            }
-            if self.end().is_some() {
-                return Err(PhoneError::Over);
             }
         }
         Ok(())
