@@ -1,4 +1,5 @@
 //! The phone against a real SIP peer (sipp), over UDP and TCP: calls, keys, prompts, ends.
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails here")]
 
 use std::{
     sync::{Arc, LazyLock},
@@ -89,17 +90,19 @@ async fn they_hang_up(tcp: bool) {
     assert_eq!(call.end(), None);
     // No prompt ever ends here: the wait is over with the call.
     assert!(!call.wait_quiet(LONG).await);
+    let seen = rtp.only();
+    assert!(seen.audio > 20 && seen.gaps == 0, "the renewed session goes on: {seen:?}");
     assert_eq!(call.wait_ended(LONG).await, Some(CallEnd::TheyHungUp));
     assert_eq!(sipp.finished(LONG).await, Some(0), "{}", sipp.complaints());
 }
 
 #[tokio::test]
-async fn the_other_side_hangs_up_over_udp() {
+async fn the_other_side_renews_the_session_and_hangs_up_over_udp() {
     they_hang_up(false).await;
 }
 
 #[tokio::test]
-async fn the_other_side_hangs_up_over_tcp() {
+async fn the_other_side_renews_the_session_and_hangs_up_over_tcp() {
     they_hang_up(true).await;
 }
 
@@ -141,6 +144,8 @@ async fn a_killed_call_says_no_bye_and_no_more_rtp() {
 async fn twenty_phones_at_once_in_one_process() {
     let rtp = rtp_peer(true).await;
     let mut sipp = Sipp::start("answer.xml", false, 20, &words(&rtp, 8));
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
     let config = PhoneConfig::new(&clips());
     let uri = format!("127.0.0.1:{}", sipp.port);
     let mut calls = Vec::new();
@@ -164,6 +169,15 @@ async fn twenty_phones_at_once_in_one_process() {
     let keys: Vec<_> = rtp.seen().into_iter().map(|seen| seen.keys).collect();
     assert_eq!(keys, vec!["456"; 20]);
     assert_eq!(sipp.finished(LONG).await, Some(0), "{}", sipp.complaints());
+    // Each call takes its tasks, and with them its sockets, along.
+    drop(calls);
+    for _ in 0..100 {
+        if alive() <= before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} tasks live on, {before} before", alive());
 }
 
 #[derive(Parser)]

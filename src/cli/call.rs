@@ -130,7 +130,9 @@ pub async fn run(args: CallArgs, clips: Vec<Arc<Clip>>) -> anyhow::Result<ExitCo
         println!("{}", serde_json::to_string(&outcome)?);
     } else {
         if args.heard {
-            heard.iter().for_each(|heard| println!("{}", line(heard)));
+            for heard in &heard {
+                println!("{}", line(heard));
+            }
         }
         println!("{}", in_words(end));
     }

@@ -1,5 +1,6 @@
 //! A real SIP peer for the phone: sipp answers, the test is the RTP side and reads keys on its own.
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails here")]
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,7 +20,7 @@ pub struct Sipp {
     child: Child,
     /// Where it listens.
     pub port: u16,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Sipp {
@@ -37,7 +38,7 @@ impl Sipp {
         }
         command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("sipp is needed by this test (Debian: sip-tester)");
-        let sipp = Self { child, port, _dir: dir };
+        let sipp = Self { child, port, dir };
         sipp.wait_listening(tcp);
         sipp
     }
@@ -69,7 +70,7 @@ impl Sipp {
 
     /// What it complained of.
     pub fn complaints(&self) -> String {
-        let logs = std::fs::read_dir(self._dir.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let logs = std::fs::read_dir(self.dir.path()).into_iter().flatten().flatten().map(|entry| entry.path());
         logs.filter(|path: &PathBuf| path.extension().is_some_and(|e| e == "log")).flat_map(std::fs::read_to_string).collect()
     }
 }

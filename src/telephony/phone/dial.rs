@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -10,22 +11,30 @@ use rand::Rng;
 use rsipstack::{
     EndpointBuilder,
     dialog::{
+        DialogId,
         dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle},
         dialog_layer::DialogLayer,
         invitation::InviteOption,
         invite_dialog::InviteDialog,
     },
     sip::{Auth, Header, Method, Param, Response, Scheme, StatusCode, StatusCodeKind, Transport, Uri},
-    transaction::TransactionReceiver,
+    transaction::{Transaction, TransactionReceiver},
     transport::{SipAddr, SipConnection, TcpListenerConnection, TransportLayer, udp::UdpConnection},
 };
 use tokio::{
     net::{TcpListener, UdpSocket},
-    sync::watch,
+    sync::{Notify, watch},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{CallEnd, PhoneConfig, PhoneError, sdp};
+
+/// How long a CANCEL may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A task of the call.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An answered call's signalling.
 pub struct Signalling {
@@ -101,9 +110,8 @@ pub async fn dial(text: &str, config: &PhoneConfig, rng: &mut impl Rng) -> Resul
         EndpointBuilder::new().with_cancel_token(token.clone()).with_transport_layer(transports).with_user_agent("VoceGuida-phone").build();
     let incoming = endpoint.incoming_transactions()?;
     let contact_addr = endpoint.get_addrs().into_iter().next().ok_or_else(|| PhoneError::Sip("no local SIP address".to_owned()))?;
-    let layer = Arc::new(DialogLayer::new(endpoint.inner.clone()));
+    let layer = DialogLayer::new(endpoint.inner.clone());
     tokio::spawn(async move { endpoint.serve().await });
-    tokio::spawn(answer_requests(layer.clone(), incoming));
 
     let user = config.caller.clone().unwrap_or_else(|| "anonymous".to_owned());
     let contact = Uri {
@@ -125,15 +133,20 @@ pub async fn dial(text: &str, config: &PhoneConfig, rng: &mut impl Rng) -> Resul
         ..InviteOption::default()
     };
     let (state_sender, states) = layer.new_dialog_state_channel();
-    let (dialog, mut invite) = layer.do_invite_async(options, state_sender)?;
-    let Ok(done) = tokio::time::timeout(config.answer_timeout, &mut invite).await else {
-        dialog.cancel().await?;
-        // The CANCEL is answered, or it is not: either way nobody picked up.
-        let _ = tokio::time::timeout(Duration::from_secs(2), invite).await;
+    // Not the layer's own `do_invite`: that leaves a task behind, with the socket, when the endpoint ends.
+    let (dialog, mut invite) = layer.create_client_invite_dialog(options, state_sender)?;
+    let until_over = |task: Task| {
+        let over = token.clone();
+        tokio::spawn(async move { over.run_until_cancelled(task).await })
+    };
+    let bye_answered = Arc::new(Notify::new());
+    until_over(Box::pin(answer_requests(dialog.clone(), incoming, bye_answered.clone(), token.clone())));
+    let Some(response) = invited(&dialog, &mut invite, config.answer_timeout).await? else {
         return Err(PhoneError::NoAnswer);
     };
-    let (_, response) = done.map_err(|error| PhoneError::Sip(error.to_string()))??;
-    let answer = match settled(response.as_ref()) {
+    // The 2xx may be repeated until its ACK arrives (RFC 3261 §13.2.2.4); each gets its ACK here.
+    until_over(Box::pin(async move { while invite.receive().await.is_some() {} }));
+    let answer = match settled(&response) {
         Ok(answer) => answer,
         Err(error) => {
             // A call was made that cannot be heard; a refused one has nothing to hang up.
@@ -144,7 +157,7 @@ pub async fn dial(text: &str, config: &PhoneConfig, rng: &mut impl Rng) -> Resul
         }
     };
     let (ended_sender, ended) = watch::channel(None);
-    tokio::spawn(follow(states, layer, ended_sender, body, token.clone()));
+    tokio::spawn(follow(states, ended_sender, body, bye_answered, token.clone()));
     Ok(Signalling { dialog, token: guard.disarm(), ended, answer, rtp })
 }
 
@@ -158,8 +171,21 @@ async fn listener(ip: IpAddr, transport: Transport, token: &CancellationToken) -
     Ok(SipConnection::Udp(UdpConnection::create_connection((ip, 0).into(), None, Some(token.child_token())).await?))
 }
 
-fn settled(response: Option<&Response>) -> Result<sdp::Answer, PhoneError> {
-    let response = response.ok_or(PhoneError::NoAnswer)?;
+/// Sends the INVITE and waits for its final response; `None` when none came in time.
+async fn invited(dialog: &InviteDialog, invite: &mut Transaction, limit: Duration) -> Result<Option<Response>, PhoneError> {
+    let mut processing = std::pin::pin!(dialog.process_invite(invite));
+    if let Ok(done) = timeout(limit, &mut processing).await {
+        return Ok(done?.1);
+    }
+    // The CANCEL is answered, or it is not: either way nobody picked up.
+    let cancelling = async { tokio::join!(dialog.cancel(), processing) };
+    if let Ok((Err(error), _)) = timeout(CANCEL_TIMEOUT, cancelling).await {
+        tracing::debug!(%error, "CANCEL");
+    }
+    Ok(None)
+}
+
+fn settled(response: &Response) -> Result<sdp::Answer, PhoneError> {
     if response.status_code.kind() != StatusCodeKind::Successful {
         let status = &response.status_code;
         return Err(PhoneError::Refused { status: status.code(), reason: status.text().to_owned() });
@@ -167,29 +193,42 @@ fn settled(response: Option<&Response>) -> Result<sdp::Answer, PhoneError> {
     Ok(sdp::answer(&String::from_utf8_lossy(&response.body))?)
 }
 
-/// Hands the peer's requests to their dialog; what belongs to none is told so.
-async fn answer_requests(layer: Arc<DialogLayer>, mut incoming: TransactionReceiver) {
+/// Hands the peer's requests to the dialog; what does not belong to it is told so.
+async fn answer_requests(dialog: InviteDialog, mut incoming: TransactionReceiver, bye_answered: Arc<Notify>, over: CancellationToken) {
     while let Some(mut transaction) = incoming.recv().await {
-        let layer = layer.clone();
-        tokio::spawn(async move {
-            let result = match layer.match_dialog(&transaction) {
-                Some(mut dialog) => dialog.handle(&mut transaction).await,
-                None if transaction.original.method == Method::Ack => Ok(()),
-                None => transaction.reply(StatusCode::CallTransactionDoesNotExist).await,
+        let mut dialog = dialog.clone();
+        let bye_answered = bye_answered.clone();
+        let handling = async move {
+            // A BYE may overtake the handling of the 200 it follows.
+            for _ in 0..50 {
+                if !dialog.state().can_cancel() {
+                    break;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+            let result = match DialogId::try_from(&transaction) {
+                Ok(id) if id == dialog.id() => dialog.handle(&mut transaction).await,
+                _ if transaction.original.method == Method::Ack => Ok(()),
+                _ => transaction.reply(StatusCode::CallTransactionDoesNotExist).await,
             };
             if let Err(error) = result {
                 tracing::debug!(%error, "request in the dialog");
             }
-        });
+            if transaction.original.method == Method::Bye {
+                bye_answered.notify_one();
+            }
+        };
+        let over = over.clone();
+        tokio::spawn(async move { over.run_until_cancelled(handling).await });
     }
 }
 
 /// Follows the dialog to its end, and agrees to what a peer may ask on the way.
 async fn follow(
     mut states: DialogStateReceiver,
-    layer: Arc<DialogLayer>,
     ended: watch::Sender<Option<CallEnd>>,
     body: String,
+    bye_answered: Arc<Notify>,
     token: CancellationToken,
 ) {
     loop {
@@ -198,10 +237,15 @@ async fn follow(
             () = token.cancelled() => None,
         };
         match state {
-            Some(DialogState::Terminated(id, reason)) => {
-                layer.remove_dialog(&id);
+            Some(DialogState::Terminated(_, reason)) => {
                 let end = match reason {
-                    TerminatedReason::UasBye => CallEnd::TheyHungUp,
+                    TerminatedReason::UasBye => {
+                        // Whoever hears of the end may drop the call: the BYE is to have its 200 first.
+                        if timeout(Duration::from_secs(1), bye_answered.notified()).await.is_err() {
+                            tracing::debug!("a BYE without an answer");
+                        }
+                        CallEnd::TheyHungUp
+                    }
                     TerminatedReason::UacBye => CallEnd::WeHungUp,
                     _ => CallEnd::Lost,
                 };
