@@ -89,7 +89,7 @@ impl ClipIndex {
 
     /// The clip with this name.
     pub fn clip(&self, name: &str) -> Option<&Arc<Clip>> {
-        self.clips.iter().find(|clip| clip.name == name)
+        self.clips.iter().find(|clip| clip.name() == name)
     }
 
     /// The places of a telling frame; empty for frames that say nothing.
@@ -311,7 +311,7 @@ impl Recogniser {
             }
         }
         won.sort_by_key(|(winner, _)| winner.from);
-        let name = |clip: usize| self.index.clips.get(clip).map_or_else(String::new, |clip| clip.name.clone());
+        let name = |clip: usize| self.index.clips.get(clip).map_or_else(String::new, |clip| clip.name().to_owned());
         won.into_iter()
             .map(|(winner, equals)| Heard {
                 name: name(winner.clip),

@@ -8,7 +8,7 @@ const TONE_PEAK: f64 = 8_000.0;
 
 /// The samples of a G.711 payload.
 pub fn decode(payload: &[u8], is_alaw: bool) -> Vec<i16> {
-    payload.iter().map(|&byte| if is_alaw { g711::alaw_to_linear(byte) } else { g711::ulaw_to_linear(byte) }).collect()
+    payload.iter().map(|&byte| if is_alaw { g711::alaw_decode(byte) } else { g711::ulaw_decode(byte) }).collect()
 }
 
 /// 20 ms of a key's two tones, `tick` ticks after it went down (ITU-T Q.23).
@@ -19,6 +19,6 @@ pub fn tone(key: Key, tick: u32, is_alaw: bool) -> Vec<u8> {
         let t = n as f64 / 8_000.0 * std::f64::consts::TAU;
         (TONE_PEAK * ((low * t).sin() + (high * t).sin())) as i16
     };
-    let encode = if is_alaw { g711::linear_to_alaw } else { g711::linear_to_ulaw };
+    let encode = if is_alaw { g711::alaw_encode } else { g711::ulaw_encode };
     (begin..begin + FRAME_SAMPLES).map(|n| encode(sample(n))).collect()
 }
