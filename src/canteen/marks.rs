@@ -22,7 +22,7 @@ impl Suspension {
     }
 
     /// Does the next interval, starting at `first`, overlap or touch this one?
-    fn reaches(&self, first: NaiveDate) -> bool {
+    fn reaches(self, first: NaiveDate) -> bool {
         self.last.is_none_or(|last| last.succ_opt().is_none_or(|after| first <= after))
     }
 }

@@ -1,12 +1,6 @@
 //! `voceguida call URI --keys …`: a little SIP telephone.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -118,11 +112,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Calls, with these prompts to recognise and their texts.
 pub async fn call(args: Args, clips: &[Arc<Clip>], text: impl Fn(&str) -> Option<String>) -> anyhow::Result<ExitCode> {
     let config = PhoneConfig {
-        caller: Some(args.from.clone()).filter(|from| from != "anonymous"),
+        clips: clips.to_vec(),
+        caller: if args.from == "anonymous" { String::new() } else { args.from.clone() },
         record: args.record.is_some(),
         barge: args.barge,
         answer_timeout: args.timeout.min(Duration::from_mins(1)),
-        ..PhoneConfig::new(clips)
+        ..PhoneConfig::default()
     };
     let until = Instant::now() + args.timeout;
     let call = match Phone::dial(&args.uri, config).await {
@@ -148,14 +143,14 @@ pub async fn call(args: Args, clips: &[Arc<Clip>], text: impl Fn(&str) -> Option
         Some(Err(_)) => None,
         None => Some(CallEnd::WeHungUp),
     };
-    // A BYE without an answer does not make what was heard unheard: it is told, then reported.
+    // A BYE without an answer does not make what was heard unheard: it is told all the same.
     let hung_up = call.hang_up().await;
     shown.show(&call, true);
     if let Some(path) = &args.record {
-        write_wav(path, &call.recording()).with_context(|| path.display().to_string())?;
+        call.save(path).with_context(|| path.display().to_string())?;
     }
     report(&args, &call, end, text)?;
-    hung_up.context("hanging up")?;
+    anyhow::ensure!(hung_up, "our BYE was not answered");
     Ok(if end == Some(CallEnd::Lost) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -169,11 +164,12 @@ async fn talk(call: &PhoneCall, args: &Args) -> Result<CallEnd, PhoneError> {
     }
     if let Some(after) = args.hangup_after {
         tokio::select! {
-            () = sleep(after) => call.hang_up().await?,
+            () = sleep(after) => drop(call.hang_up().await),
             _ = call.wait_ended(Duration::MAX) => {}
         }
     }
-    Ok(call.wait_ended(Duration::MAX).await.unwrap_or(CallEnd::Lost))
+    call.wait_ended(Duration::MAX).await;
+    Ok(call.end().unwrap_or(CallEnd::Lost))
 }
 
 async fn press(call: &PhoneCall, args: &Args) -> Result<(), PhoneError> {
@@ -240,7 +236,7 @@ fn report(args: &Args, call: &PhoneCall, end: Option<CallEnd>, text: impl Fn(&st
             Some(CallEnd::Lost) => "lost",
             None => "timeout",
         };
-        println!("{}", serde_json::to_string(&Outcome { status: Some(200), end, error: None, packets: call.packets_received(), heard })?);
+        println!("{}", serde_json::to_string(&Outcome { status: Some(200), end, error: None, packets: call.packets(), heard })?);
         return Ok(());
     }
     if end.is_none() {
@@ -253,15 +249,6 @@ fn report(args: &Args, call: &PhoneCall, end: Option<CallEnd>, text: impl Fn(&st
         }
     }
     Ok(())
-}
-
-fn write_wav(path: &Path, samples: &[i16]) -> hound::Result<()> {
-    let spec = hound::WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
-    let mut writer = hound::WavWriter::create(path, spec)?;
-    for &sample in samples {
-        writer.write_sample(sample)?;
-    }
-    writer.finalize()
 }
 
 #[cfg(test)]

@@ -127,7 +127,9 @@ fn check_plan(report: &mut Report, path: &Path, library: Option<&PromptLibrary>)
     if problems.is_empty() {
         Report::good(format!("dialplan {}: {} states, all reachable, every way ends", path.display(), plan.states.len()));
     }
-    problems.iter().for_each(|problem| report.error(problem));
+    for problem in &problems {
+        report.error(problem);
+    }
     Some(plan)
 }
 

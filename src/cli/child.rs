@@ -1,6 +1,6 @@
 //! `voceguida child CODE`: what stands on each day.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::Context;
 use chrono::{Days, NaiveDate};
@@ -74,7 +74,7 @@ fn as_text(view: &ChildView, ente: &Ente) -> String {
     let child = &view.child;
     let mut text = format!("{} {}, {}, classe {}, dieta {}\n\n", child.last_name, child.first_name, child.school, child.class, child.diet);
     for day in &view.days {
-        text.push_str(&format!("  {:<28} {}\n", day_in_words(day.day), state_in_words(day)));
+        let _ = writeln!(text, "  {:<28} {}", day_in_words(day.day), state_in_words(*day));
     }
     if !view.operations.is_empty() {
         text.push_str("\nOperazioni:\n");
@@ -87,12 +87,12 @@ fn as_text(view: &ChildView, ente: &Ente) -> String {
             Verdict::DayChanged(day) => format!("non eseguita: il primo giorno utile era diventato {}", day_in_words(day)),
         };
         let choice = choice_in_words(operation.choice);
-        text.push_str(&format!("  {at}  ricevuta {:<7} {:<6} {choice}: {what}\n", operation.receipt, operation.channel));
+        let _ = writeln!(text, "  {at}  ricevuta {:<7} {:<6} {choice}: {what}", operation.receipt, operation.channel);
     }
     text
 }
 
-fn state_in_words(day: &DayView) -> &'static str {
+fn state_in_words(day: DayView) -> &'static str {
     match (day.state, day.no_service) {
         (DayState::Served, _) => "pasto previsto",
         (DayState::Cancelled, _) => "pasto disdetto",

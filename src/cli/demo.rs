@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashSet,
-    io::Write,
+    fmt::Write as _,
+    io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -132,7 +133,7 @@ fn clock(at: Option<DateTime<FixedOffset>>, now: DateTime<Utc>) -> anyhow::Resul
     }
     let window = Window::default();
     let today = window.local(now).date();
-    if window.search_start(now).is_some_and(|day| has_school_ahead(day)) {
+    if window.search_start(now).is_some_and(has_school_ahead) {
         return Ok((Clock::real(), None));
     }
     let evening = next_school_day(today).context("there is no school day ahead")?;
@@ -206,18 +207,20 @@ fn print_guide(guide: &Guide, ente: &Ente, clock: Clock, note: Option<&str>, htt
     let local = ente.window.local(clock.now());
     let mut text = format!("\nVoce Guida: {}\n", ente.name);
     if let Some(note) = note {
-        text.push_str(&format!("{note}\n"));
+        let _ = writeln!(text, "{note}");
     }
-    text.push_str(&format!("The demo's clock shows {} {}.\n\n", day_in_words(local.date()), local.format("%H:%M")));
+    let _ = writeln!(text, "The demo's clock shows {} {}.\n", day_in_words(local.date()), local.format("%H:%M"));
     text.push_str("Children to try (code, name, class):\n");
     for child in &guide.children {
-        text.push_str(&format!("  {}  {:<18} {}\n", child.code, child.name, child.class));
+        let _ = writeln!(text, "  {}  {:<18} {}", child.code, child.name, child.class);
     }
     let code = guide.children.first().map_or("", |c| c.code.as_str());
-    text.push_str(&format!(
-        "\nCall it, from another terminal:\n  voceguida call {} --keys \"{code},1,1\" --heard\nor with any SIP phone: {}\nThe page: http://{http}/\nStop with Ctrl-C.\n",
-        guide.uri, guide.uri
-    ));
+    let _ = writeln!(
+        text,
+        "\nCall it, from another terminal:\n  voceguida call {uri} --keys \"{code},1,1\" --heard\n\
+         or with any SIP phone: {uri}\nThe page: http://{http}/\nStop with Ctrl-C.",
+        uri = guide.uri
+    );
     // The guide is all that the demo writes to standard output; if nobody reads it, it runs on.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

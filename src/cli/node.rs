@@ -20,14 +20,12 @@ use tracing::{error, info, warn};
 use crate::{
     canteen::EnteId,
     desk::Desk,
-    store::{CallRow, Ente},
-    telephony::{
-        call::CallRecord,
-        sip::{Server, SipConfig},
-    },
+    store::Ente,
+    telephony::sip::{Server, SipConfig},
     voice::{
         check,
-        line::{CallLog, Line, Route},
+        line::{Line, Route},
+        log::DeskLog,
         plan::Plan,
         prompts::PromptLibrary,
     },
@@ -62,18 +60,17 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
     let mut routes = HashMap::new();
     for (called, ente, path) in &setup.numbers {
-        let plan = match plans.get(path) {
-            Some(plan) => Arc::clone(plan),
-            None => {
-                let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &library.load())?));
-                plans.insert(path.clone(), Arc::clone(&plan));
-                plan
-            }
+        let plan = if let Some(plan) = plans.get(path) {
+            Arc::clone(plan)
+        } else {
+            let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &library.load())?));
+            plans.insert(path.clone(), Arc::clone(&plan));
+            plan
         };
         routes.insert(called.clone(), Route { ente: *ente, plan });
     }
     let enti = setup.desk.enti().await?;
-    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), DeskLog(setup.desk.clone()), routes, Arc::clone(&library)));
+    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), DeskLog::new(setup.desk.clone()), routes, Arc::clone(&library)));
 
     // Everything that can fail to start does so before the first call is taken.
     let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
@@ -179,37 +176,5 @@ async fn close_days(desk: Desk, ente: Ente) {
             warn!(%error, "old wrong codes");
         }
         tokio::time::sleep(wait).await;
-    }
-}
-
-/// Keeps CDRs in the database.
-#[derive(Debug)]
-struct DeskLog(Desk);
-
-impl CallLog for DeskLog {
-    async fn record(&self, ente: Option<EnteId>, record: CallRecord) {
-        let row = CallRow {
-            id: record.call.call_id,
-            ente_id: ente.map(|e| e.0),
-            sip_call_id: record.call.sip_call_id,
-            trunk: record.call.trunk,
-            caller: record.call.caller,
-            called: record.call.called,
-            peer: record.call.peer.to_string(),
-            started_at: record.call.at,
-            answered_at: record.answered_at,
-            ended_at: record.ended_at,
-            status: i64::from(record.status),
-            cause: record.cause,
-            codec: record.codec.map(str::to_owned),
-            packets_sent: record.packets_sent as i64,
-            packets_received: record.packets_received as i64,
-            digits: i64::from(record.digits),
-        };
-        let id = row.id.clone();
-        if let Err(error) = self.0.record_call(&row).await {
-            // The log line is the record then.
-            error!(call = id, %error, status = row.status, cause = row.cause, "the call's record could not be written");
-        }
     }
 }

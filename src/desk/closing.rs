@@ -6,7 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use super::{Desk, DeskError, ente_of};
 use crate::{
     canteen::{ChildId, DayState, EnteId, window::Window},
-    store::{CallRow, HeadCount, NewMeal, SchoolToClose, Tx},
+    store::{HeadCount, NewMeal, SchoolToClose, Tx},
 };
 
 /// What a closing did.
@@ -64,14 +64,6 @@ impl Desk {
     /// The kitchen's head counts of the closed days from `first` to `last`.
     pub async fn head_counts(&self, ente: EnteId, first: NaiveDate, last: NaiveDate) -> Result<Vec<HeadCount>, DeskError> {
         Ok(self.db.read().await?.head_counts(ente, first, last).await?)
-    }
-
-    /// Writes a call detail record.
-    pub async fn record_call(&self, call: &CallRow) -> Result<(), DeskError> {
-        let mut tx = self.db.write().await?;
-        tx.add_call(call).await?;
-        tx.commit().await?;
-        Ok(())
     }
 
     /// When the next day of the ente closes, and the instant now.

@@ -213,7 +213,7 @@ impl Import<'_> {
                 external_ref: child.external_id.as_deref(),
                 last_name: &child.last_name,
                 first_name: &child.first_name,
-                fiscal_code: child.fiscal_code.as_ref().map(|f| f.as_str()),
+                fiscal_code: child.fiscal_code.as_ref().map(super::super::canteen::fiscal_code::FiscalCode::as_str),
                 diet: &child.diet,
                 code: &code,
                 enrolled_first: child.enrolled_from,
@@ -277,7 +277,7 @@ impl KnownChildren {
 
     /// The row of this child. By names only where neither side has a fiscal code that says otherwise.
     fn find(&mut self, child: &ChildRow, class: i64) -> Option<KnownChild> {
-        let fiscal_code = child.fiscal_code.as_ref().map(|f| f.as_str());
+        let fiscal_code = child.fiscal_code.as_ref().map(super::super::canteen::fiscal_code::FiscalCode::as_str);
         let by_ref = child.external_id.as_ref().and_then(|r| self.by_ref.get(r));
         let by_fiscal = || fiscal_code.and_then(|f| self.by_fiscal_code.get(f));
         let by_name = || {
@@ -335,7 +335,7 @@ impl KnownGuardians {
 
     /// Writes the guardian, recognised by fiscal code, else by names and contacts together.
     async fn put(&mut self, tx: &mut Tx, ente: EnteId, guardian: &GuardianRow) -> Result<i64, StoreError> {
-        let fiscal_code = guardian.fiscal_code.as_ref().map(|f| f.as_str());
+        let fiscal_code = guardian.fiscal_code.as_ref().map(super::super::canteen::fiscal_code::FiscalCode::as_str);
         let contact = (fold(&guardian.last_name), fold(&guardian.first_name), guardian.email.clone(), guardian.phone.clone());
         let known = match fiscal_code {
             Some(fiscal_code) => self.by_fiscal_code.get(fiscal_code),

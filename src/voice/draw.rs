@@ -122,11 +122,11 @@ pub fn svg(plan: &Plan) -> String {
         let (x, y) = place[index];
         let (fill, stroke) = colours(state);
         let bold = if index == plan.start { 3 } else { 1 };
-        let _ = write!(
+        let _ = writeln!(
             text,
             "<g><rect x=\"{x}\" y=\"{y}\" width=\"{BOX_W}\" height=\"{BOX_H}\" rx=\"6\" fill=\"{fill}\" stroke=\"{stroke}\" stroke-width=\"{bold}\"/>\
              <text x=\"{cx}\" y=\"{y1}\" text-anchor=\"middle\" font-size=\"15\" font-weight=\"600\" fill=\"#17324d\">{name}</text>\
-             <text x=\"{cx}\" y=\"{y2}\" text-anchor=\"middle\" font-size=\"12\" fill=\"#435a70\">{words}</text></g>\n",
+             <text x=\"{cx}\" y=\"{y2}\" text-anchor=\"middle\" font-size=\"12\" fill=\"#435a70\">{words}</text></g>",
             cx = x + BOX_W / 2,
             y1 = y + 23,
             y2 = y + 42,

@@ -411,7 +411,7 @@ impl Machine {
                 Kind::Play { play, next, barge_in, flush } => {
                     self.spoke = to;
                     // Keys typed ahead make what would be cut short go unsaid.
-                    if *barge_in && !*flush && !self.keys_ahead.is_empty() && self.is_skippable(play) {
+                    if *barge_in && !*flush && !self.keys_ahead.is_empty() && is_skippable(play) {
                         to = *next;
                         continue;
                     }
@@ -444,11 +444,6 @@ impl Machine {
             return;
         }
         self.hang_up();
-    }
-
-    /// What names a day or a receipt is always begun: the caller has to hear what was done.
-    fn is_skippable(&self, play: &[Part]) -> bool {
-        !play.iter().any(|part| matches!(part, Part::Receipt | Part::Day | Part::ByReason(_)))
     }
 
     /// Speaks a greeting, unless keys wait already.
@@ -595,7 +590,7 @@ impl Machine {
     /// The operation under a fresh number, unless it is the very one that got no answer.
     fn operation(&mut self, child: ChildId, choice: Choice) -> Request {
         let numbered = |sequence| Request::Operate { child, choice, expected: self.day, sequence };
-        let again = self.sent.as_ref().filter(|(sent, answered)| !answered && *sent == numbered(self.sequence)).is_some();
+        let again = self.sent.as_ref().as_ref().is_some_and(|(sent, answered)| !answered && *sent == numbered(self.sequence));
         if !again {
             self.sequence += 1;
         }
@@ -643,4 +638,9 @@ impl Machine {
         self.waiting = Waiting::Over;
         self.outputs.push_back(Output::HangUp);
     }
+}
+
+/// What names a day or a receipt is always begun: the caller has to hear what was done.
+fn is_skippable(play: &[Part]) -> bool {
+    !play.iter().any(|part| matches!(part, Part::Receipt | Part::Day | Part::ByReason(_)))
 }

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod draw;
 pub mod line;
+pub mod log;
 pub mod machine;
 pub mod plan;
 pub mod prompts;

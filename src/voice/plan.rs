@@ -447,12 +447,11 @@ impl Reader<'_> {
 
     fn key(&mut self, text: &str) -> Option<char> {
         let mut chars = text.chars();
-        match (chars.next(), chars.next()) {
-            (Some(key @ ('0'..='9' | '*' | '#' | 'A'..='D')), None) => Some(key),
-            _ => {
-                self.wrong(format!("\"{text}\" is no key"));
-                None
-            }
+        if let (Some(key @ ('0'..='9' | '*' | '#' | 'A'..='D')), None) = (chars.next(), chars.next()) {
+            Some(key)
+        } else {
+            self.wrong(format!("\"{text}\" is no key"));
+            None
         }
     }
 

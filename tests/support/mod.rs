@@ -1,7 +1,9 @@
 //! What the end-to-end tests share: databases, a small school, clocks.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "each test program uses its part, and may panic")]
 
-use std::future::Future;
+use std::{collections::HashMap, future::Future, net::SocketAddr, path::Path, sync::Arc};
+
+use arc_swap::ArcSwap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use voceguida::{
@@ -14,8 +16,16 @@ use voceguida::{
     desk::Desk,
     ops::clock::Clock,
     store::Db,
+    telephony::sip::{Server, SipConfig, Trunk},
+    voice::{
+        line::{Line, Route},
+        log::DeskLog,
+        plan::Plan,
+        prompts::PromptLibrary,
+    },
 };
 
+pub mod demo;
 pub mod postgres;
 
 /// A fresh database of each kind, and a name for messages.
@@ -23,7 +33,7 @@ pub async fn each_database<F: Future<Output = ()>>(test: impl Fn(School) -> F) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = format!("sqlite:{}", dir.path().join("test.db").display());
     for url in [file, postgres::fresh_database()] {
-        let school = School::new(Db::open(&url).await.expect("the database opens"), url).await;
+        let school = School::open(&url).await;
         let db = school.db.clone();
         test(school).await;
         db.close().await;
@@ -52,6 +62,11 @@ pub struct School {
 }
 
 impl School {
+    /// A school in this empty database.
+    pub async fn open(url: &str) -> Self {
+        Self::new(Db::open(url).await.expect("the database opens"), url.to_owned()).await
+    }
+
     async fn new(db: Db, url: String) -> Self {
         let mut tx = db.write().await.expect("a transaction");
         let ente = tx.put_ente("prova", "Comune di Prova", Some("0182970000"), &Window::default()).await.expect("the ente");
@@ -116,4 +131,24 @@ pub async fn execute(url: &str, statement: &'static str) -> Result<(), String> {
         sqlx::query(statement).execute(&mut connection).await.map(|_| ())
     };
     done.map_err(|e| e.to_string())
+}
+
+/// The line over this desk, in this process; returns its SIP URI.
+pub async fn serve(desk: Desk, ente: EnteId) -> (Server, String) {
+    let address = SocketAddr::from(([127, 0, 0, 1], demo::free_port()));
+    let first = 45_000 + (std::process::id() as u16 % 50) * 100;
+    let config = SipConfig {
+        udp: vec![address],
+        tcp: vec![],
+        rtp_ports: first..=first + 98,
+        max_calls: 40,
+        trunks: vec![Trunk { name: "test".into(), sources: vec!["127.0.0.0/8".parse().expect("a network")], calls_per_second: 1_000 }],
+        ..SipConfig::default()
+    };
+    let plan = Plan::load(Path::new("dialplans/mensa.toml")).expect("the plan");
+    let prompts = PromptLibrary::load(Path::new("prompts/it")).expect("the prompts");
+    let routes = HashMap::from([("800123456".to_owned(), Route { ente, plan: Arc::new(ArcSwap::from_pointee(plan)) })]);
+    let line = Line::new(Arc::new(desk.clone()), DeskLog::new(desk.clone()), routes, Arc::new(ArcSwap::from_pointee(prompts)));
+    let server = Server::start(config, desk.clock(), Arc::new(line)).await.expect("the server starts");
+    (server, format!("sip:800123456@{address}"))
 }

@@ -7,7 +7,7 @@ use rtp_rs::RtpReader;
 
 use super::{
     quiet::{QuietDetector, is_speech},
-    recognise::{ClipIndex, FRAME_MS, Heard, Recogniser},
+    recogniser::{ClipIndex, FRAME_MS, Heard, Recogniser},
     sdp::{PCMA, PCMU},
     sound::decode,
 };

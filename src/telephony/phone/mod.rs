@@ -3,11 +3,12 @@
 //!
 //! [`Phone::dial`] returns an answered [`PhoneCall`]. Many calls run side by side in one process:
 //! each has its own SIP and RTP ports, chosen by the system. The parts that decide are pure:
-//! [`recognise`] names prompts, [`quiet`] tells their end, [`keys`] makes packets of keys, [`ear`]
+//! [`recogniser`] names prompts, [`quiet`] tells their end, [`keys`] makes packets of keys, [`ear`]
 //! brings them together, [`transcript`] tells what happened.
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -27,17 +28,17 @@ use tokio::{
 };
 use tokio_util::sync::DropGuard;
 
-mod dial;
 pub mod ear;
 pub mod keys;
 mod media;
 pub mod quiet;
-pub mod recognise;
+pub mod recogniser;
 pub mod sdp;
+mod signalling;
 mod sound;
 pub mod transcript;
 
-pub use recognise::{ClipIndex, Heard, Recogniser};
+pub use recogniser::{ClipIndex, Heard, Recogniser};
 
 use self::{
     ear::Ear,
@@ -55,14 +56,16 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// How long a BYE may take to be answered.
 const BYE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How the phone behaves. Cheap to clone: the index of the clips is shared.
+/// How the phone behaves.
 #[derive(Debug, Clone)]
 pub struct PhoneConfig {
-    /// The prompts it can name.
-    pub clips: Arc<ClipIndex>,
-    /// The number it calls from, `None` to withhold it.
-    pub caller: Option<String>,
-    /// Keep what is heard (16 kB a second).
+    /// The prompts it can name; none: only sound and silence are told apart.
+    pub clips: Vec<Arc<Clip>>,
+    /// Their index, where many calls share one; it then stands for `clips`.
+    pub index: Option<Arc<ClipIndex>>,
+    /// The number it calls from; empty withholds it.
+    pub caller: String,
+    /// Keep what is heard (16 kB a second, an hour at most).
     pub record: bool,
     /// How long it lets the other side ring.
     pub answer_timeout: Duration,
@@ -78,15 +81,15 @@ pub struct PhoneConfig {
     pub local_ip: Option<IpAddr>,
 }
 
-impl PhoneConfig {
-    /// A phone that knows these prompts, calling from number 0182000001.
-    pub fn new(clips: &[Arc<Clip>]) -> Self {
+impl Default for PhoneConfig {
+    fn default() -> Self {
         Self {
-            clips: Arc::new(ClipIndex::new(clips)),
-            caller: Some("0182000001".to_owned()),
+            clips: Vec::new(),
+            index: None,
+            caller: "0101234567".to_owned(),
             record: false,
-            answer_timeout: Duration::from_secs(30),
-            comma_timeout: Duration::from_secs(30),
+            answer_timeout: Duration::from_secs(20),
+            comma_timeout: Duration::from_mins(1),
             barge: false,
             codecs: vec![Codec::Pcma, Codec::Pcmu],
             events: true,
@@ -174,6 +177,11 @@ pub enum CallEnd {
     Lost,
 }
 
+/// Calls `uri`, see [`Phone::dial`].
+pub async fn dial(uri: &str, config: PhoneConfig) -> Result<PhoneCall, PhoneError> {
+    Phone::dial(uri, config).await
+}
+
 /// The phone.
 #[derive(Debug, Clone, Copy)]
 pub struct Phone;
@@ -183,8 +191,9 @@ impl Phone {
     /// answered. Must run inside a tokio runtime.
     pub async fn dial(uri: &str, config: PhoneConfig) -> Result<PhoneCall, PhoneError> {
         let mut rng = chance::fresh();
-        let signalling = dial::dial(uri, &config, &mut rng).await?;
-        let ear = SharedEar::new(Ear::new(config.clips.clone(), signalling.answer.remote, config.record));
+        let signalling = signalling::dial(uri, &config, &mut rng).await?;
+        let index = config.index.clone().unwrap_or_else(|| Arc::new(ClipIndex::new(&config.clips)));
+        let ear = SharedEar::new(Ear::new(index, signalling.answer.remote, config.record));
         let start = StreamStart { ssrc: rng.next_u32(), sequence: rng.next_u32() as u16, timestamp: rng.next_u32() };
         let (presses, receiver) = mpsc::channel(16);
         let local = signalling.rtp.local_addr()?;
@@ -249,16 +258,23 @@ impl std::fmt::Debug for PhoneCall {
 
 impl PhoneCall {
     /// Presses keys: `1234567#,1` (see [`KeyScript`]); a comma waits for the end of the prompt, `!`
-    /// hangs up. Returns when the last key is up and its pause over.
-    ///
-    /// # Errors
-    /// [`PhoneError::UnknownKey`] before anything is pressed; [`PhoneError::Over`] when the call
-    /// ends on the way.
-    pub async fn press(&self, keys: &str) -> Result<(), PhoneError> {
-        self.run(&keys.parse()?).await
+    /// hangs up. Returns when the last key is up and its pause over; `false` when the call ended on
+    /// the way. With signs that are no keys among them nothing is pressed and it is `false` as well.
+    pub async fn press(&self, keys: &str) -> bool {
+        let pressed = match keys.parse() {
+            Ok(script) => self.run(&script).await,
+            Err(error) => Err(PhoneError::UnknownKey(error)),
+        };
+        if let Err(error) = &pressed {
+            tracing::debug!(%error, "keys not pressed");
+        }
+        pressed.is_ok()
     }
 
     /// As [`Self::press`], with a script already read.
+    ///
+    /// # Errors
+    /// [`PhoneError::Over`] when the call ends on the way.
     pub async fn run(&self, script: &KeyScript) -> Result<(), PhoneError> {
         for run in script.steps().chunk_by(|a, b| matches!((a, b), (Step::Press(_), Step::Press(_)))) {
             if self.end().is_some() {
@@ -269,7 +285,10 @@ impl PhoneCall {
                 Some(Step::Wait) => {
                     self.wait_quiet(self.config.comma_timeout).await;
                 }
-                Some(Step::HangUp) => return self.hang_up().await,
+                Some(Step::HangUp) => {
+                    self.hang_up().await;
+                    return Ok(());
+                }
                 _ => {
                     let keys = run.iter().filter_map(|step| if let Step::Press(key) = step { Some(*key) } else { None }).collect();
                     self.log.pressed(self.ear.now_ms(), run);
@@ -293,18 +312,13 @@ impl PhoneCall {
     }
 
     /// Waits until this prompt is recognised; it may still be playing then. `true` at once if it
-    /// was heard before. See [`Self::wait_heard_times`] for prompts that come again.
-    pub async fn wait_heard(&self, name: &str, limit: Duration) -> bool {
-        self.wait_heard_times(name, 1, limit).await
-    }
-
-    /// Waits until this prompt has begun for the `times`-th time in the call.
-    pub async fn wait_heard_times(&self, name: &str, times: usize, limit: Duration) -> bool {
-        self.wait_until(limit, |ear, _| ear.heard().iter().filter(|heard| heard.may_be(name)).count() >= times).await
+    /// was heard before.
+    pub async fn wait_begun(&self, name: &str, limit: Duration) -> bool {
+        self.wait_heard_after(0, name, limit).await.is_some()
     }
 
     /// Waits until this prompt has been heard to its end; `true` at once if it was before.
-    pub async fn wait_heard_whole(&self, name: &str, limit: Duration) -> bool {
+    pub async fn wait_heard(&self, name: &str, limit: Duration) -> bool {
         self.wait_until(limit, |ear, _| ear.heard().iter().any(|heard| heard.complete && heard.may_be(name))).await
     }
 
@@ -350,32 +364,51 @@ impl PhoneCall {
         self.ear.with(|ear, _| ear.recording().to_vec())
     }
 
+    /// Writes [`Self::recording`] as a WAV file.
+    pub fn save(&self, path: &Path) -> Result<(), hound::Error> {
+        let spec = hound::WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let mut writer = hound::WavWriter::create(path, spec)?;
+        self.recording().into_iter().try_for_each(|sample| writer.write_sample(sample))?;
+        writer.finalize()
+    }
+
     /// RTP audio packets received.
-    pub fn packets_received(&self) -> u64 {
+    pub fn packets(&self) -> u64 {
         self.ear.with(|ear, _| ear.packets())
     }
 
     /// How the call ended, `None` while it goes on.
     pub fn end(&self) -> Option<CallEnd> {
-        *self.ended.borrow()
-    }
-
-    /// Waits for the end of the call, however it comes; `None` when the time-out came first.
-    pub async fn wait_ended(&self, limit: Duration) -> Option<CallEnd> {
-        let mut ended = self.ended.clone();
-        let end = timeout(limit, ended.wait_for(Option::is_some)).await.ok()?;
+        let ended = self.ended.borrow();
         // The sender gone without a word: the signalling is no more.
-        end.map_or(Some(CallEnd::Lost), |end| *end)
+        if ended.is_none() && self.ended.has_changed().is_err() { Some(CallEnd::Lost) } else { *ended }
     }
 
-    /// Sends BYE and waits for its answer. Nothing to do when the call is over.
-    pub async fn hang_up(&self) -> Result<(), PhoneError> {
-        if self.end().is_some() {
-            return Ok(());
+    /// Is the call over?
+    pub fn is_over(&self) -> bool {
+        self.end().is_some()
+    }
+
+    /// Waits for the end of the call, however it comes (see [`Self::end`]); `false` when the time-out came first.
+    pub async fn wait_ended(&self, limit: Duration) -> bool {
+        let mut ended = self.ended.clone();
+        // An error, the sender gone without a word: the signalling is no more.
+        timeout(limit, ended.wait_for(Option::is_some)).await.is_ok()
+    }
+
+    /// Sends BYE and waits for its answer; `false` when none came. Nothing to do when the call is over.
+    pub async fn hang_up(&self) -> bool {
+        if self.is_over() {
+            return true;
         }
-        timeout(BYE_TIMEOUT, self.dialog.bye()).await.map_err(|_| PhoneError::Sip("BYE was not answered".to_owned()))??;
-        self.wait_ended(BYE_TIMEOUT).await;
-        Ok(())
+        match timeout(BYE_TIMEOUT, self.dialog.bye()).await {
+            Ok(Ok(())) => self.wait_ended(BYE_TIMEOUT).await,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "BYE");
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// Asks the other side to be silent (re-INVITE, `a=sendonly`), or to speak again.

@@ -318,22 +318,19 @@ impl Worker {
 
 impl Session {
     fn start(&mut self, agreed: &Agreed) {
-        match &mut self.stream {
-            Some(stream) => {
-                stream.sender.set_codec(agreed.codec, agreed.payload_type);
-                stream.receiver.renegotiate(agreed.peer, agreed.payload_type, agreed.events);
-                (stream.sending, stream.receiving) = (agreed.send, agreed.receive);
-            }
-            None => {
-                let mut rng = crate::ops::chance::fresh();
-                let mut random = || rand::Rng::next_u32(&mut rng);
-                self.stream = Some(Stream {
-                    sender: Sender::new(agreed.codec, agreed.payload_type, random(), random() as u16, random()),
-                    receiver: Receiver::new(agreed.peer, agreed.payload_type, agreed.events),
-                    sending: agreed.send,
-                    receiving: agreed.receive,
-                });
-            }
+        if let Some(stream) = &mut self.stream {
+            stream.sender.set_codec(agreed.codec, agreed.payload_type);
+            stream.receiver.renegotiate(agreed.peer, agreed.payload_type, agreed.events);
+            (stream.sending, stream.receiving) = (agreed.send, agreed.receive);
+        } else {
+            let mut rng = crate::ops::chance::fresh();
+            let mut random = || rand::Rng::next_u32(&mut rng);
+            self.stream = Some(Stream {
+                sender: Sender::new(agreed.codec, agreed.payload_type, random(), random() as u16, random()),
+                receiver: Receiver::new(agreed.peer, agreed.payload_type, agreed.events),
+                sending: agreed.send,
+                receiving: agreed.receive,
+            });
         }
     }
 

@@ -77,7 +77,7 @@ mod tests {
         let caller = timer(Some("1800;refresher=uac"), true).unwrap();
         assert_eq!((caller.header().as_str(), caller.act_after()), ("1800;refresher=uac", Duration::from_secs(1_768)));
         let us = timer(Some("1800; refresher=uas"), true).unwrap();
-        assert_eq!((us.header().as_str(), us.act_after()), ("1800;refresher=uas", Duration::from_secs(900)));
+        assert_eq!((us.header().as_str(), us.act_after()), ("1800;refresher=uas", Duration::from_mins(15)));
         assert_eq!(timer(Some("1800"), true).unwrap().refresher, Refresher::Caller);
         assert_eq!(timer(Some("1800"), false).unwrap().refresher, Refresher::Us);
     }

@@ -196,3 +196,26 @@ proptest! {
         prop_assert_eq!(names, expected);
     }
 }
+
+#[test]
+fn the_same_recording_takes_the_name_that_fits() {
+    let twelve = |name: &str| clip(name, &[noise(3, 20)]);
+    let clips = [
+        clip("settimana_4", &[noise(4, 10)]),
+        clip("cifra_2", &[noise(5, 10)]),
+        twelve("cifra_12"),
+        twelve("giorno_12"),
+        twelve("numero_12"),
+    ];
+    let played = [&clips[0], &clips[3], &clips[1], &clips[3], &clips[0], &clips[1], &clips[3]];
+    let mut recogniser = Recogniser::new(&clips);
+    for prompt in played {
+        play(&mut recogniser, prompt, 0..prompt.frames());
+    }
+    let names: Vec<_> = recogniser.heard().into_iter().map(|heard| heard.name).collect();
+    assert_eq!(names, ["settimana_4", "giorno_12", "cifra_2", "cifra_12", "settimana_4", "cifra_2", "cifra_12"]);
+    let mut alone = Recogniser::new(&clips);
+    play(&mut alone, &clips[4], 0..20);
+    assert_eq!(alone.heard()[0].name, "numero_12");
+    assert_eq!(alone.heard()[0].also, ["cifra_12", "giorno_12"]);
+}

@@ -115,7 +115,7 @@ pub async fn dial(text: &str, config: &PhoneConfig, rng: &mut impl Rng) -> Resul
     let layer = DialogLayer::new(endpoint.inner.clone());
     tokio::spawn(async move { endpoint.serve().await });
 
-    let user = config.caller.clone().unwrap_or_else(|| "anonymous".to_owned());
+    let user = if config.caller.is_empty() { "anonymous".to_owned() } else { config.caller.clone() };
     let contact = Uri {
         scheme: Some(Scheme::Sip),
         auth: Some(Auth { user: user.clone(), password: None }),
@@ -123,12 +123,12 @@ pub async fn dial(text: &str, config: &PhoneConfig, rng: &mut impl Rng) -> Resul
         ..Uri::default()
     };
     // RFC 3323 §4.1.1.3: the From of a call with the number withheld.
-    let caller = if config.caller.is_some() { contact.clone() } else { Uri::try_from("sip:anonymous@anonymous.invalid")? };
+    let caller = if config.caller.is_empty() { Uri::try_from("sip:anonymous@anonymous.invalid")? } else { contact.clone() };
     let session = rng.next_u32() >> 1;
     let offer = sdp::Offer { local: rtp.local_addr()?, session, version: 0, codecs: &config.codecs, events: config.events, hold: false };
     let body = offer.to_sdp();
     let options = InviteOption {
-        caller_display_name: config.caller.is_none().then(|| "Anonymous".to_owned()),
+        caller_display_name: config.caller.is_empty().then(|| "Anonymous".to_owned()),
         caller,
         callee: uri,
         destination: Some(SipAddr { r#type: Some(transport), addr: remote.into() }),

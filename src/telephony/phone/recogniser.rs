@@ -247,6 +247,7 @@ impl Recogniser {
     pub fn heard(&self) -> Vec<Heard> {
         let mut heard = self.settled.clone();
         heard.extend(self.resolve(self.ended.iter().chain(&self.active)));
+        name_by_context(&mut heard);
         heard
     }
 
@@ -335,6 +336,31 @@ impl Recogniser {
                 frames_matched: winner.matched,
             })
             .collect()
+    }
+}
+
+/// Of several names of the same sound the one that fits what went before: after a word of its own
+/// family (`cifra_4`, then `cifra_2`), in a date (`settimana_…`, `giorno_…`, `mese_…`), among the
+/// digits after `ricevuta`; else a plain number. The others stay in `also`.
+fn name_by_context(heard: &mut [Heard]) {
+    let family = |name: &str| name.rsplit_once('_').map_or(String::new(), |(family, _)| family.to_owned());
+    let mut before = String::new();
+    for prompt in heard {
+        if !prompt.also.is_empty() {
+            let expected = match (before.as_str(), family(&before).as_str()) {
+                (_, "settimana") => "giorno".to_owned(),
+                (_, "giorno") => "mese".to_owned(),
+                ("ricevuta", _) => "cifra".to_owned(),
+                (_, same) => same.to_owned(),
+            };
+            let names: Vec<_> = std::iter::once(&prompt.name).chain(&prompt.also).cloned().collect();
+            let of = |wanted: &str| names.iter().find(|name| !wanted.is_empty() && family(name) == wanted);
+            if let Some(fits) = of(&expected).or_else(|| of("numero")).cloned() {
+                prompt.also = names.into_iter().filter(|name| *name != fits).collect();
+                prompt.name = fits;
+            }
+        }
+        prompt.name.clone_into(&mut before);
     }
 }
 
