@@ -1,6 +1,6 @@
 //! The command line: subcommands, wiring, signals.
 
-mod call;
+pub mod call;
 mod check;
 mod child;
 mod close_day;

@@ -1,391 +1,427 @@
-//! A little SIP telephone: dials, presses keys, listens, and knows what it hears. For
-//! `voceguida call` and for the end-to-end tests; many may run in one process.
-
-pub mod keys;
-pub mod recogniser;
+//! A little SIP phone: dials, presses keys, hears prompts. For `voceguida call` and for tests that
+//! call the server as a parent would (design §5). Knows nothing of meals.
+//!
+//! [`Phone::dial`] returns an answered [`PhoneCall`]. Many calls run side by side in one process:
+//! each has its own SIP and RTP ports, chosen by the system. The parts that decide are pure:
+//! [`recogniser`] names prompts, [`quiet`] tells their end, [`keys`] makes packets of keys, [`ear`]
+//! brings them together, [`transcript`] tells what happened.
 
 use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
+use rand::Rng;
 use rsipstack::{
-    EndpointBuilder,
-    dialog::{
-        dialog::{DialogState, DialogStateReceiver},
-        dialog_layer::DialogLayer,
-        invitation::InviteOption,
-        invite_dialog::InviteDialog,
-    },
-    sip::{Auth, Scheme, StatusCodeKind, Uri},
-    transport::{TransportLayer, udp::UdpConnection},
+    dialog::invite_dialog::InviteDialog,
+    sip::{Header, Response, StatusCodeKind},
 };
-use rtp_rs::RtpReader;
 use tokio::{
-    net::UdpSocket,
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
+
+pub mod ear;
+pub mod keys;
+mod media;
+pub mod quiet;
+pub mod recogniser;
+pub mod sdp;
+mod signalling;
+mod sound;
+pub mod transcript;
+
+pub use recogniser::{ClipIndex, Heard, Recogniser};
 
 use self::{
-    keys::Keypad,
-    recogniser::{Heard, Recogniser, decoder, is_silent},
+    ear::Ear,
+    keys::{KeyScript, Step, UnknownKey},
+    media::{Presses, SharedEar, StreamStart},
+    transcript::{Log, Moment},
 };
-use super::{
-    clip::Clip,
-    sip::{
-        sdp::{Agreed, Codec, Description, Local},
-        server::local_ip_towards,
-    },
+use crate::{
+    ops::chance,
+    telephony::{clip::Clip, sip::sdp::Codec},
 };
 
-/// Frames of silence after speech that make a pause: 500 ms where the prompts are known and none is
-/// under way, more where a pause might be one between two sentences.
-const PAUSE_KNOWN: u64 = 25;
-const PAUSE_UNKNOWN: u64 = 60;
-/// The most that is recorded: an hour.
-const MOST_SAMPLES: usize = 3_600 * 8_000;
+/// How often the waiting functions look again.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long a BYE may take to be answered.
+const BYE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why a call came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum PhoneError {
-    /// Not a SIP URI with an address that we can reach.
-    #[error("\"{0}\" is no SIP URI with an IP address: use sip:NUMBER@ADDRESS:PORT")]
-    Uri(String),
-    /// The other side refused.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// Nobody answered.
-    #[error("no answer")]
-    NoAnswer,
-    /// The answer was of no use.
-    #[error("unusable answer: {0}")]
-    Answer(String),
-    /// The network.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The SIP stack.
-    #[error("SIP: {0}")]
-    Stack(String),
-}
-
-impl From<rsipstack::Error> for PhoneError {
-    fn from(error: rsipstack::Error) -> Self {
-        Self::Stack(error.to_string())
-    }
-}
-
-/// How to dial.
+/// How the phone behaves.
 #[derive(Debug, Clone)]
 pub struct PhoneConfig {
-    /// The prompts to recognise; none: only sound and silence are told apart.
+    /// The prompts it can name; none: only sound and silence are told apart.
     pub clips: Vec<Arc<Clip>>,
-    /// The calling number.
+    /// Their index, where many calls share one; it then stands for `clips`.
+    pub index: Option<Arc<ClipIndex>>,
+    /// The number it calls from; empty withholds it.
     pub caller: String,
-    /// How long to wait for an answer.
-    pub patience: Duration,
-    /// Keep what is heard?
+    /// Keep what is heard (16 kB a second, an hour at most).
     pub record: bool,
+    /// How long it lets the other side ring.
+    pub answer_timeout: Duration,
+    /// How long a comma waits for a prompt to end; then the next key is pressed all the same.
+    pub comma_timeout: Duration,
+    /// Commas are only a pause of 300 ms: keys go into the prompt.
+    pub barge: bool,
+    /// Codecs offered, best first.
+    pub codecs: Vec<Codec>,
+    /// Offer telephone-event (RFC 4733)? Without it keys are sent as tones in the audio.
+    pub events: bool,
+    /// Call from this address of the machine; `None` for the one that leads to the peer.
+    pub local_ip: Option<IpAddr>,
 }
 
 impl Default for PhoneConfig {
     fn default() -> Self {
-        Self { clips: vec![], caller: "0101234567".to_owned(), patience: Duration::from_secs(20), record: false }
+        Self {
+            clips: Vec::new(),
+            index: None,
+            caller: "0101234567".to_owned(),
+            record: false,
+            answer_timeout: Duration::from_secs(20),
+            comma_timeout: Duration::from_mins(1),
+            barge: false,
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            events: true,
+            local_ip: None,
+        }
     }
 }
 
-/// What the telephone has heard.
-#[derive(Debug)]
-struct Ear {
-    recogniser: Recogniser,
-    knows_prompts: bool,
-    record: Option<Vec<i16>>,
-    packets: u64,
-    /// Frames since the last sound, and whether there was any sound since the last pause was waited for.
-    silent: u64,
-    sounded: bool,
+/// Why a call was not made, or a key not pressed.
+#[derive(Debug, thiserror::Error)]
+pub enum PhoneError {
+    /// Not a URI the phone can call.
+    #[error("{uri:?} cannot be called: {why}")]
+    BadUri {
+        /// As given.
+        uri: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The host has no address.
+    #[error("no address for {host}: {why}")]
+    Unresolved {
+        /// The host.
+        host: String,
+        /// The resolver's words.
+        why: String,
+    },
+    /// The other side refused the call.
+    #[error("refused: {status} {reason}")]
+    Refused {
+        /// SIP status, 300–699.
+        status: u16,
+        /// Its meaning.
+        reason: String,
+    },
+    /// Nobody answered in time.
+    #[error("no answer")]
+    NoAnswer,
+    /// Answered, but without audio the phone can use.
+    #[error(transparent)]
+    BadAnswer(#[from] sdp::BadAnswer),
+    /// The system refused a socket.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The SIP stack's words.
+    #[error("SIP: {0}")]
+    Sip(String),
+    /// A sign that is no key.
+    #[error(transparent)]
+    UnknownKey(#[from] UnknownKey),
+    /// The call is over.
+    #[error("the call is over")]
+    Over,
 }
 
-/// A call that was answered. Dropping it without [`PhoneCall::hang_up`] is a telephone that dies.
-#[derive(Debug)]
-pub struct PhoneCall {
-    dialog: DialogHolder,
-    ear: Arc<Mutex<Ear>>,
-    keypad: Arc<Mutex<Keypad>>,
-    changed: watch::Receiver<u64>,
-    ended: watch::Receiver<bool>,
-    stop: CancellationToken,
-}
-
-struct DialogHolder(InviteDialog);
-
-impl std::fmt::Debug for DialogHolder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0.id())
+impl PhoneError {
+    /// The other side's refusal, in SIP's words or in its own (RFC 3261 §7.2).
+    fn refused(response: &Response) -> Self {
+        let reason = response.wire_reason.clone().unwrap_or_else(|| response.status_code.text().to_owned());
+        Self::Refused { status: response.status_code.code(), reason }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl From<rsipstack::Error> for PhoneError {
+    fn from(error: rsipstack::Error) -> Self {
+        Self::Sip(error.to_string())
+    }
 }
 
-fn peer_of(uri: &Uri) -> Option<SocketAddr> {
-    let ip: IpAddr = uri.host_with_port.host.to_string().trim_matches(['[', ']']).parse().ok()?;
-    Some(SocketAddr::new(ip, uri.host_with_port.port.as_ref().map_or(5060, rsipstack::sip::Port::value)))
+impl From<rsipstack::sip::Error> for PhoneError {
+    fn from(error: rsipstack::sip::Error) -> Self {
+        Self::Sip(error.to_string())
+    }
 }
 
-/// Dials a SIP URI (`;transport=tcp` for TCP) and returns once it is answered.
+/// How an answered call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallEnd {
+    /// The other side sent BYE.
+    TheyHungUp,
+    /// We sent BYE.
+    WeHungUp,
+    /// Neither: killed, or the signalling failed.
+    Lost,
+}
+
+/// Calls `uri`, see [`Phone::dial`].
 pub async fn dial(uri: &str, config: PhoneConfig) -> Result<PhoneCall, PhoneError> {
-    let callee = Uri::try_from(uri).map_err(|_| PhoneError::Uri(uri.to_owned()))?;
-    let peer = peer_of(&callee).ok_or_else(|| PhoneError::Uri(uri.to_owned()))?;
-    let ip = local_ip_towards(peer)?;
-    let stop = CancellationToken::new();
-    let transports = TransportLayer::new(stop.clone());
-    let signalling = UdpConnection::create_connection(SocketAddr::new(ip, 0), None, Some(stop.child_token())).await?;
-    let address = signalling.get_addr().addr.clone();
-    transports.add_transport(signalling.into());
-    let endpoint = EndpointBuilder::new()
-        .with_cancel_token(stop.clone())
-        .with_transport_layer(transports)
-        .with_user_agent(concat!("VoceGuida-call/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let mut incoming = endpoint.incoming_transactions()?;
-    let inner = endpoint.inner.clone();
-    tokio::spawn(async move {
-        // Ends when the call is dropped.
-        let _ = inner.serve().await;
-    });
-    let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
-    let in_dialog = Arc::clone(&dialogs);
-    tokio::spawn(async move {
-        let _endpoint = endpoint;
-        while let Some(mut transaction) = incoming.recv().await {
-            if let Some(mut dialog) = in_dialog.match_dialog(&transaction) {
-                tokio::spawn(async move { dialog.handle(&mut transaction).await });
-            }
-        }
-    });
-
-    let media = UdpSocket::bind(SocketAddr::new(ip, 0)).await?;
-    let me = Uri {
-        scheme: Some(Scheme::Sip),
-        auth: Some(Auth { user: config.caller.clone(), password: None }),
-        host_with_port: address,
-        ..Uri::default()
-    };
-    let offer = Local { media: media.local_addr()?, session: 1, version: 1 }.offer();
-    let invite = InviteOption {
-        caller: me.clone(),
-        contact: me,
-        callee,
-        content_type: Some("application/sdp".into()),
-        offer: Some(offer.into_bytes()),
-        ..InviteOption::default()
-    };
-    let (state_sender, states) = dialogs.new_dialog_state_channel();
-    let answered = timeout(config.patience, dialogs.do_invite(invite, state_sender)).await.map_err(|_| PhoneError::NoAnswer)?;
-    let (dialog, response) = answered.map_err(|e| match e {
-        rsipstack::Error::DialogError(why, _, status) => PhoneError::Refused(format!("{} {why}", status.code())),
-        other => other.into(),
-    })?;
-    let response = response.ok_or(PhoneError::NoAnswer)?;
-    if response.status_code.kind() != StatusCodeKind::Successful {
-        return Err(PhoneError::Refused(response.status_code.to_string()));
-    }
-    let agreed = Description::parse(&response.body).and_then(|d| d.agree()).map_err(|e| PhoneError::Answer(e.to_string()))?;
-    Ok(begin(dialog, states, media, &agreed, config, stop))
+    Phone::dial(uri, config).await
 }
 
-fn begin(
+/// The phone.
+#[derive(Debug, Clone, Copy)]
+pub struct Phone;
+
+impl Phone {
+    /// Calls `uri` (`sip:number@host:port`, `;transport=tcp` for TCP) and returns once it is
+    /// answered. Must run inside a tokio runtime.
+    pub async fn dial(uri: &str, config: PhoneConfig) -> Result<PhoneCall, PhoneError> {
+        let mut rng = chance::fresh();
+        let signalling = signalling::dial(uri, &config, &mut rng).await?;
+        let index = config.index.clone().unwrap_or_else(|| Arc::new(ClipIndex::new(&config.clips)));
+        let ear = SharedEar::new(Ear::new(index, signalling.answer.remote, config.record));
+        let start = StreamStart { ssrc: rng.next_u32(), sequence: rng.next_u32() as u16, timestamp: rng.next_u32() };
+        let (presses, receiver) = mpsc::channel(16);
+        let local = signalling.rtp.local_addr()?;
+        let log = Log::default();
+        let media = media::run(signalling.rtp, signalling.answer, start, ear.clone(), receiver);
+        let mut ended = signalling.ended.clone();
+        let (ending, clock) = (log.clone(), ear.clone());
+        let media = tokio::spawn(async move {
+            tokio::select! {
+                () = media => {}
+                _ = ended.wait_for(Option::is_some) => {}
+            }
+            let end = ended.borrow().unwrap_or(CallEnd::Lost);
+            ending.ended(clock.now_ms(), end);
+        });
+        Ok(PhoneCall {
+            dialog: signalling.dialog,
+            ended: signalling.ended,
+            ear,
+            presses,
+            log,
+            local,
+            session: signalling.session,
+            versions: AtomicU32::new(0),
+            _media: AbortOnDrop(media),
+            _endpoint: signalling.token.drop_guard(),
+            config,
+        })
+    }
+}
+
+/// The media task goes with the call.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An answered call. Dropping it is like pulling the plug: no BYE, no more RTP.
+pub struct PhoneCall {
     dialog: InviteDialog,
-    mut states: DialogStateReceiver,
-    media: UdpSocket,
-    agreed: &Agreed,
+    ended: watch::Receiver<Option<CallEnd>>,
+    ear: SharedEar,
+    presses: mpsc::Sender<Presses>,
+    log: Log,
+    local: SocketAddr,
+    session: u32,
+    versions: AtomicU32,
+    _media: AbortOnDrop,
+    _endpoint: DropGuard,
     config: PhoneConfig,
-    stop: CancellationToken,
-) -> PhoneCall {
-    let silence = match agreed.codec {
-        Codec::Pcma => 0xd5,
-        Codec::Pcmu => 0xff,
-    };
-    let ssrc = rand::Rng::next_u32(&mut crate::ops::chance::fresh());
-    let keypad = Arc::new(Mutex::new(Keypad::new(agreed.payload_type, silence, agreed.events, ssrc)));
-    let ear = Arc::new(Mutex::new(Ear {
-        knows_prompts: !config.clips.is_empty(),
-        recogniser: Recogniser::new(config.clips),
-        record: config.record.then(Vec::new),
-        packets: 0,
-        silent: 0,
-        sounded: false,
-    }));
-    let (change, changed) = watch::channel(0);
-    let (end, ended) = watch::channel(false);
-    tokio::spawn(talk(media, agreed.clone(), Arc::clone(&keypad), Arc::clone(&ear), change, stop.clone()));
-    let over = stop.clone();
-    tokio::spawn(async move {
-        loop {
-            match states.recv().await {
-                Some(DialogState::Updated(_, _, handle) | DialogState::Info(_, _, handle) | DialogState::Options(_, _, handle)) => {
-                    let _ = handle.reply(rsipstack::sip::StatusCode::OK).await;
-                }
-                Some(DialogState::Terminated(..)) | None => break,
-                Some(_) => {}
-            }
-        }
-        let _ = end.send(true);
-        // The 200 to the BYE has to get out before everything stops.
-        sleep(Duration::from_millis(200)).await;
-        over.cancel();
-    });
-    PhoneCall { dialog: DialogHolder(dialog), ear, keypad, changed, ended, stop }
 }
 
-/// Sends silence and keys, and listens.
-async fn talk(
-    media: UdpSocket,
-    agreed: Agreed,
-    keypad: Arc<Mutex<Keypad>>,
-    ear: Arc<Mutex<Ear>>,
-    change: watch::Sender<u64>,
-    stop: CancellationToken,
-) {
-    let mut tick = interval(Duration::from_millis(20));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut buffer = [0; 2_048];
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {
-                let packets = lock(&keypad).next_packets();
-                for packet in packets {
-                    if let Some(peer) = agreed.peer {
-                        // A lost packet is a lost packet.
-                        let _ = media.send_to(&packet, peer).await;
-                    }
-                }
-            }
-            received = media.recv_from(&mut buffer) => {
-                let Ok((length, _)) = received else { continue };
-                let Ok(packet) = RtpReader::new(&buffer[..length]) else { continue };
-                if packet.payload_type() == agreed.payload_type {
-                    lock(&ear).hear(agreed.codec, packet.payload());
-                    change.send_modify(|n| *n += 1);
-                }
-            }
-        }
-    }
-}
-
-impl Ear {
-    fn hear(&mut self, codec: Codec, payload: &[u8]) {
-        self.packets += 1;
-        if is_silent(codec, payload) {
-            self.silent += 1;
-        } else {
-            (self.silent, self.sounded) = (0, true);
-        }
-        self.recogniser.frame(codec, payload);
-        if let Some(record) = self.record.as_mut().filter(|r| r.len() < MOST_SAMPLES) {
-            record.extend(payload.iter().map(|byte| decoder(codec)(*byte)));
-        }
-    }
-
-    /// Has what was being said ended?
-    fn is_quiet(&self) -> bool {
-        let pause = if self.knows_prompts { PAUSE_KNOWN } else { PAUSE_UNKNOWN };
-        self.sounded && self.silent >= pause && !self.recogniser.is_listening()
+impl std::fmt::Debug for PhoneCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PhoneCall").field("ended", &*self.ended.borrow()).finish_non_exhaustive()
     }
 }
 
 impl PhoneCall {
-    /// Presses keys one after the other; returns once they are sent.
-    pub async fn press(&self, keys: &str) {
-        lock(&self.keypad).press(keys);
-        while !lock(&self.keypad).is_idle() && !*self.ended.borrow() {
-            sleep(Duration::from_millis(20)).await;
+    /// Presses keys: `1234567#,1` (see [`KeyScript`]); a comma waits for the end of the prompt, `!`
+    /// hangs up. Returns when the last key is up and its pause over; `false` when the call ended on
+    /// the way. With signs that are no keys among them nothing is pressed and it is `false` as well.
+    pub async fn press(&self, keys: &str) -> bool {
+        let pressed = match keys.parse() {
+            Ok(script) => self.run(&script).await,
+            Err(error) => Err(PhoneError::UnknownKey(error)),
+        };
+        if let Err(error) = &pressed {
+            tracing::debug!(%error, "keys not pressed");
         }
-        // What is waited for next begins after the key.
-        lock(&self.ear).sounded = false;
+        pressed.is_ok()
     }
 
-    /// Waits until `done` holds of what is heard; `false` when the time or the call is over first.
-    async fn wait(&self, patience: Duration, mut done: impl FnMut(&mut Ear) -> bool) -> bool {
-        let (mut changed, mut ended) = (self.changed.clone(), self.ended.clone());
-        let until = Instant::now() + patience;
+    /// As [`Self::press`], with a script already read.
+    ///
+    /// # Errors
+    /// [`PhoneError::Over`] when the call ends on the way.
+    pub async fn run(&self, script: &KeyScript) -> Result<(), PhoneError> {
+        for run in script.steps().chunk_by(|a, b| matches!((a, b), (Step::Press(_), Step::Press(_)))) {
+            if self.end().is_some() {
+                return Err(PhoneError::Over);
+            }
+            match run.first() {
+                Some(Step::Wait) if self.config.barge => sleep(Duration::from_millis(300)).await,
+                Some(Step::Wait) => {
+                    self.wait_quiet(self.config.comma_timeout).await;
+                }
+                Some(Step::HangUp) => {
+                    self.hang_up().await;
+                    return Ok(());
+                }
+                _ => {
+                    let keys = run.iter().filter_map(|step| if let Step::Press(key) = step { Some(*key) } else { None }).collect();
+                    self.log.pressed(self.ear.now_ms(), run);
+                    let (done, pressed) = oneshot::channel();
+                    self.presses.send(Presses { keys, done }).await.map_err(|_| PhoneError::Over)?;
+                    let mut ended = self.ended.clone();
+                    tokio::select! {
+                        done = pressed => done.map_err(|_| PhoneError::Over)?,
+                        _ = ended.wait_for(Option::is_some) => return Err(PhoneError::Over),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of the prompt: speech since the last key, then 700 ms of silence that is not
+    /// a pause within a prompt it knows. `false` when the time-out or the end of the call came first.
+    pub async fn wait_quiet(&self, limit: Duration) -> bool {
+        self.wait_until(limit, |ear, now| ear.prompt_ended(now)).await
+    }
+
+    /// Waits until this prompt is recognised; it may still be playing then. `true` at once if it
+    /// was heard before.
+    pub async fn wait_begun(&self, name: &str, limit: Duration) -> bool {
+        self.wait_heard_after(0, name, limit).await.is_some()
+    }
+
+    /// Waits until this prompt has been heard to its end; `true` at once if it was before.
+    pub async fn wait_heard(&self, name: &str, limit: Duration) -> bool {
+        self.wait_until(limit, |ear, _| ear.heard().iter().any(|heard| heard.complete && heard.may_be(name))).await
+    }
+
+    /// Waits until this prompt begins among those after the first `seen` heard ones; how many there
+    /// are up to and with it, to go on from.
+    pub async fn wait_heard_after(&self, seen: usize, name: &str, limit: Duration) -> Option<usize> {
+        let mut found = None;
+        self.wait_until(limit, |ear, _| {
+            found = ear.heard().iter().skip(seen).position(|heard| heard.may_be(name));
+            found.is_some()
+        })
+        .await;
+        found.map(|position| seen + position + 1)
+    }
+
+    async fn wait_until(&self, limit: Duration, mut reached: impl FnMut(&mut Ear, u64) -> bool) -> bool {
+        let deadline = Instant::now() + limit;
         loop {
-            if done(&mut lock(&self.ear)) {
+            // Asked before looking, so that what came just before the end still counts.
+            let over = self.end().is_some() || Instant::now() >= deadline;
+            if self.ear.with(&mut reached) {
                 return true;
             }
-            if *ended.borrow() {
+            if over {
                 return false;
             }
-            tokio::select! {
-                change = changed.changed() => if change.is_err() { return done(&mut lock(&self.ear)) },
-                _ = ended.changed() => {}
-                () = tokio::time::sleep_until(until) => return false,
-            }
+            sleep(GLANCE).await;
         }
     }
 
-    /// Waits until what is being said has ended.
-    pub async fn wait_quiet(&self, patience: Duration) -> bool {
-        let quiet = self.wait(patience, |ear| ear.is_quiet()).await;
-        lock(&self.ear).sounded = false;
-        quiet
-    }
-
-    /// Waits until a prompt of this name has been heard to its end, from now on or already.
-    pub async fn wait_heard(&self, name: &str, patience: Duration) -> bool {
-        self.wait(patience, |ear| ear.recogniser.heard().iter().any(|h| h.name == name && h.complete)).await
-    }
-
-    /// Waits until the other side has hung up.
-    pub async fn wait_ended(&self, patience: Duration) -> bool {
-        let mut ended = self.ended.clone();
-        matches!(timeout(patience, ended.wait_for(|over| *over)).await, Ok(Ok(_)))
-    }
-
-    /// Has the call ended?
-    pub fn is_over(&self) -> bool {
-        *self.ended.borrow()
-    }
-
-    /// The prompts heard so far; once the call is over also the one that was cut short.
+    /// The prompts heard so far, in order of time; ms count from the answer.
     pub fn heard(&self) -> Vec<Heard> {
-        let mut ear = lock(&self.ear);
-        if *self.ended.borrow() {
-            ear.recogniser.finish();
-        }
-        ear.recogniser.heard().to_vec()
+        self.ear.with(|ear, _| ear.heard())
     }
 
-    /// RTP packets received.
-    pub fn packets(&self) -> u64 {
-        lock(&self.ear).packets
+    /// What has happened so far, in order: keys (codes masked), prompts, the end.
+    pub fn transcript(&self) -> Vec<Moment> {
+        self.log.with(self.heard())
     }
 
-    /// Hangs up.
-    pub async fn hang_up(&self) {
-        // The other side may have done so at the same moment.
-        let _ = timeout(Duration::from_secs(2), self.dialog.0.hangup()).await;
-        self.stop.cancel();
+    /// What was heard, 16 bit at 8 kHz, from the answer on; empty unless asked for in the config.
+    pub fn recording(&self) -> Vec<i16> {
+        self.ear.with(|ear, _| ear.recording().to_vec())
     }
 
-    /// Writes what was heard as a 16-bit mono WAV file of 8 kHz.
+    /// Writes [`Self::recording`] as a WAV file.
     pub fn save(&self, path: &Path) -> Result<(), hound::Error> {
         let spec = hound::WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
         let mut writer = hound::WavWriter::create(path, spec)?;
-        let samples = lock(&self.ear).record.clone().unwrap_or_default();
-        samples.into_iter().try_for_each(|sample| writer.write_sample(sample))?;
+        self.recording().into_iter().try_for_each(|sample| writer.write_sample(sample))?;
         writer.finalize()
     }
-}
 
-impl Drop for PhoneCall {
-    fn drop(&mut self) {
-        self.stop.cancel();
+    /// RTP audio packets received.
+    pub fn packets(&self) -> u64 {
+        self.ear.with(|ear, _| ear.packets())
     }
+
+    /// How the call ended, `None` while it goes on.
+    pub fn end(&self) -> Option<CallEnd> {
+        let ended = self.ended.borrow();
+        // The sender gone without a word: the signalling is no more.
+        if ended.is_none() && self.ended.has_changed().is_err() { Some(CallEnd::Lost) } else { *ended }
+    }
+
+    /// Is the call over?
+    pub fn is_over(&self) -> bool {
+        self.end().is_some()
+    }
+
+    /// Waits for the end of the call, however it comes (see [`Self::end`]); `false` when the time-out came first.
+    pub async fn wait_ended(&self, limit: Duration) -> bool {
+        let mut ended = self.ended.clone();
+        // An error, the sender gone without a word: the signalling is no more.
+        timeout(limit, ended.wait_for(Option::is_some)).await.is_ok()
+    }
+
+    /// Sends BYE and waits for its answer; `false` when none came. Nothing to do when the call is over.
+    pub async fn hang_up(&self) -> bool {
+        if self.is_over() {
+            return true;
+        }
+        match timeout(BYE_TIMEOUT, self.dialog.bye()).await {
+            Ok(Ok(())) => self.wait_ended(BYE_TIMEOUT).await,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "BYE");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Asks the other side to be silent (re-INVITE, `a=sendonly`), or to speak again.
+    pub async fn hold(&self, hold: bool) -> Result<(), PhoneError> {
+        let version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
+        let (codecs, events) = (self.config.codecs.as_slice(), self.config.events);
+        let offer = sdp::Offer { local: self.local, session: self.session, version, codecs, events, hold };
+        let headers = vec![Header::ContentType("application/sdp".into())];
+        let response = self.dialog.reinvite(Some(headers), Some(offer.to_sdp().into_bytes())).await?;
+        let response = response.ok_or(PhoneError::Over)?;
+        if response.status_code.kind() == StatusCodeKind::Successful { Ok(()) } else { Err(PhoneError::refused(&response)) }
+    }
+
+    /// Pulls the plug: no BYE, no more RTP.
+    pub fn kill(self) {}
 }
