@@ -59,6 +59,15 @@ async fn the_line_hangs_up_when_it_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_listens_everywhere_is_the_same_line() {
+    let everywhere = vec!["0.0.0.0:0".parse().unwrap()];
+    let config = SipConfig { udp: everywhere.clone(), tcp: everywhere, ..config(22_900..=22_999) };
+    // Our BYE has to find its way out, and its answer the way back.
+    let records = over_both(config, "we_hang_up", SHORT).await;
+    assert_eq!(causes(&records), [(200, "we_hung_up"); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_offer_may_come_from_us() {
     let records = over_both(config(21_300..=21_399), "delayed_offer", LINE).await;
     assert_eq!(causes(&records), [(200, "caller_hung_up"); 2]);

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
@@ -136,7 +136,8 @@ impl Line {
 
     /// Where it listens on `UDP` or `TCP`.
     pub fn address(&self, transport: &str) -> SocketAddr {
-        self.server.addresses().iter().find(|(name, _)| *name == transport).expect("it listens there").1
+        let address = self.server.addresses().iter().find(|(name, _)| *name == transport).expect("it listens there").1;
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port())
     }
 
     /// Runs a scenario of `tests/sipp/` against it and expects it to pass.
@@ -272,7 +273,3 @@ pub fn rtp(ssrc: u32, payload_type: u8, sequence: u16, timestamp: u32, payload: 
 
 /// A frame of A-law silence.
 pub const QUIET: [u8; FRAME_SAMPLES] = [0xd5; FRAME_SAMPLES];
-
-pub fn localhost() -> IpAddr {
-    Ipv4Addr::LOCALHOST.into()
-}

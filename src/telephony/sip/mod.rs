@@ -3,6 +3,7 @@
 //! `rsipstack` does transactions and dialogs; what is ours is policy: who may call, which number,
 //! how many calls, and the life of a call ([`uas`]).
 
+mod answered;
 pub mod config;
 mod door;
 pub mod headers;
