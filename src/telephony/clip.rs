@@ -1,6 +1,6 @@
 //! A prompt ready to be sent: 20 ms G.711 frames, encoded once and shared by every call.
 
-use super::g711;
+use super::{g711, sip::sdp::Codec};
 
 /// Samples (and G.711 bytes) in a 20 ms frame at 8 kHz.
 pub const FRAME_SAMPLES: usize = 160;
@@ -39,6 +39,14 @@ impl Clip {
     /// Length in ms.
     pub fn duration_ms(&self) -> u64 {
         self.frames() as u64 * 20
+    }
+
+    /// All of it in this codec: 8 bytes a ms, whole 20 ms frames.
+    pub fn encoded(&self, codec: Codec) -> &[u8] {
+        match codec {
+            Codec::Pcma => &self.alaw,
+            Codec::Pcmu => &self.ulaw,
+        }
     }
 
     /// Frame `index` as A-law bytes.

@@ -1,9 +1,13 @@
 //! RTP: ports, packet pacing, keys (design §5).
 //!
-//! [`engine`] is the only part that touches sockets and clocks; the rest are plain state machines.
+//! [`engine`] with its threads ([`worker`], [`session`]) touches sockets and clocks; the rest are plain state machines.
 
 pub mod dtmf;
 pub mod engine;
+pub mod filter;
 pub mod ports;
 pub mod receiver;
 pub mod sender;
+mod session;
+pub mod wheel;
+mod worker;

@@ -8,6 +8,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use socket2::{Domain, SockRef, Socket, Type};
+
 /// The ports that calls may use. The odd one beside each is left free, for RTCP.
 #[derive(Debug)]
 pub struct PortPool {
@@ -25,7 +27,7 @@ struct State {
 /// A bound socket on a port of the pool; the port goes back when this is dropped.
 #[derive(Debug)]
 pub struct Port {
-    /// The socket, non-blocking.
+    /// The socket, non-blocking; nobody else can bind its port.
     pub socket: UdpSocket,
     /// Its port.
     pub number: u16,
@@ -69,6 +71,24 @@ impl PortPool {
     }
 }
 
+impl Port {
+    /// A second socket on the same port. Once the first one is connected to a peer, the kernel hands
+    /// that peer's packets to the first and everyone else's to this one.
+    pub fn beside(&self) -> io::Result<UdpSocket> {
+        let address = self.socket.local_addr()?;
+        SockRef::from(&self.socket).set_reuse_port(true)?;
+        let second = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        second.set_nonblocking(true)?;
+        second.set_reuse_port(true)?;
+        let bound = second.bind(&address.into());
+        // From here on nobody else may come beside us.
+        SockRef::from(&self.socket).set_reuse_port(false)?;
+        second.set_reuse_port(false)?;
+        bound?;
+        Ok(second.into())
+    }
+}
+
 impl Drop for Port {
     fn drop(&mut self) {
         self.pool.state.lock().unwrap_or_else(PoisonError::into_inner).used.remove(&self.number);
@@ -77,7 +97,7 @@ impl Drop for Port {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, time::Duration};
 
     use super::*;
 
@@ -91,6 +111,30 @@ mod tests {
         assert!(bind().is_err());
         drop(b);
         assert_eq!(bind().unwrap().number, 42_004);
+    }
+
+    #[test]
+    fn the_peer_is_told_from_everyone_else_and_nobody_else_shares_the_port() {
+        let pool = PortPool::new(&(42_100..=42_101));
+        let port = pool.bind(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let address = port.socket.local_addr().unwrap();
+        let socket = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (peer, stranger) = (socket(), socket());
+        port.socket.connect(peer.local_addr().unwrap()).unwrap();
+        let beside = port.beside().unwrap();
+        assert!(UdpSocket::bind(address).is_err());
+        stranger.send_to(b"stranger", address).unwrap();
+        peer.send_to(b"peer", address).unwrap();
+        let heard = |socket: &UdpSocket| {
+            socket.set_nonblocking(false).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let mut buffer = [0; 20];
+            let length = socket.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap()
+        };
+        assert_eq!((heard(&port.socket), heard(&beside)), ("peer".to_owned(), "stranger".to_owned()));
+        beside.send_to(b"back", stranger.local_addr().unwrap()).unwrap();
+        assert_eq!(stranger.recv_from(&mut [0; 20]).unwrap().1, address, "both speak from the same port");
     }
 
     #[test]
