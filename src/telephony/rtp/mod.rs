@@ -5,6 +5,7 @@
 pub mod dtmf;
 pub mod engine;
 pub mod filter;
+mod outbox;
 pub mod ports;
 pub mod receiver;
 pub mod sender;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::{
     engine::{CallCounters, EngineCounters, MediaEvent},
     filter,
+    outbox::Outbox,
     ports::Port,
     receiver::{Received, Receiver},
     sender::{MOST_BYTES, Sender},
@@ -207,32 +208,36 @@ impl Session {
         }
     }
 
-    /// Sends the next packet.
-    pub fn tick(&mut self, now: Instant, tally: &mut Tally) {
+    /// Sends the next packet, at the latest when the outbox is flushed.
+    pub fn tick(&mut self, now: Instant, outbox: &mut Outbox, tally: &mut Tally) {
         let Some(stream) = &mut self.stream else { return };
         let mut played = None;
         if stream.sending
             && let Some(to) = stream.receiver.peer()
         {
-            let mut buffer = [0; MOST_BYTES];
-            let packet = stream.sender.next_packet(&mut buffer);
-            let bytes = buffer.get(..packet.length).unwrap_or_default();
-            let done = match &self.others {
+            tally.sent += 1;
+            self.sent += 1;
+            self.counters.sent.store(self.sent, Ordering::Relaxed);
+            // An unreachable port of the caller, a full buffer: the stream goes on, as it would on the air.
+            let elsewhere = match &self.others {
                 // Behind NAT the caller is not where it said.
-                Some(others) if stream.peer != Some(to) => others.send_to(bytes, to),
-                _ if stream.connected => self.port.socket.send(bytes),
-                _ => self.port.socket.send_to(bytes, to),
+                Some(others) if stream.peer != Some(to) => Some(others),
+                _ => (!stream.connected).then_some(&self.port.socket),
             };
-            match done {
-                Ok(_) => {
-                    tally.sent += 1;
-                    self.sent += 1;
-                    self.counters.sent.store(self.sent, Ordering::Relaxed);
-                }
-                // An unreachable port of the caller, a full buffer: the stream goes on, as it would on the air.
-                Err(_) => tally.send_errors += 1,
+            let sender = &mut stream.sender;
+            if let Some(socket) = elsewhere {
+                let mut buffer = [0; MOST_BYTES];
+                let packet = sender.next_packet(&mut buffer);
+                let bytes = buffer.get(..packet.length).unwrap_or_default();
+                tally.send_errors += u64::from(socket.send_to(bytes, to).is_err());
+                played = packet.played;
+            } else {
+                tally.send_errors += outbox.put(self.port.socket.as_raw_fd(), |buffer| {
+                    let packet = sender.next_packet(buffer);
+                    played = packet.played;
+                    packet.length
+                });
             }
-            played = packet.played;
         } else {
             stream.sender.skip();
         }

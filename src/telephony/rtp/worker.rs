@@ -24,6 +24,7 @@ use tracing::warn;
 
 use super::{
     engine::EngineCounters,
+    outbox::Outbox,
     session::{Channel, Session, Tally},
     wheel::Wheel,
 };
@@ -71,8 +72,11 @@ impl Orders {
 pub(super) fn spawn(number: usize, counters: Arc<EngineCounters>) -> io::Result<Orders> {
     let (queue, commands) = mpsc::channel();
     let idle = Arc::new(AtomicBool::new(false));
-    let worker = Worker::new(commands, Arc::clone(&idle), counters)?;
-    let handle = thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?;
+    let poll = Poll::new()?;
+    let flag = Arc::clone(&idle);
+    // Made on its own thread: io_uring is of the thread that made it.
+    let work = move || Worker::new(commands, flag, counters, poll).run();
+    let handle = thread::Builder::new().name(format!("media-{number}")).spawn(work)?;
     Ok(Orders { queue, idle, thread: handle.thread().clone() })
 }
 
@@ -88,6 +92,7 @@ struct Worker {
     places: HashMap<u64, usize>,
     wheel: Wheel<Place>,
     due: Vec<Place>,
+    outbox: Outbox,
     poll: Poll,
     events: Events,
     /// Sockets in which there may be more than was read.
@@ -113,8 +118,8 @@ fn watch(registry: &Registry, place: usize) -> impl FnMut(Channel, &UdpSocket) {
 }
 
 impl Worker {
-    fn new(commands: mpsc::Receiver<Command>, idle: Arc<AtomicBool>, counters: Arc<EngineCounters>) -> io::Result<Self> {
-        Ok(Self {
+    fn new(commands: mpsc::Receiver<Command>, idle: Arc<AtomicBool>, counters: Arc<EngineCounters>, poll: Poll) -> Self {
+        Self {
             commands,
             idle,
             counters,
@@ -123,12 +128,13 @@ impl Worker {
             places: HashMap::new(),
             wheel: Wheel::new(),
             due: Vec::new(),
-            poll: Poll::new()?,
+            outbox: Outbox::new(),
+            poll,
             events: Events::with_capacity(EVENTS),
             unread: Vec::new(),
             began: Instant::now(),
             next: 0,
-        })
+        }
     }
 
     fn run(mut self) {
@@ -269,11 +275,13 @@ impl Worker {
             self.wheel.take(self.next, &mut calls);
             for (place, id) in calls.drain(..) {
                 let Some(session) = self.sessions.get_mut(place).filter(|s| s.id == id) else { continue };
-                session.tick(now, &mut self.tally);
+                session.tick(now, &mut self.outbox, &mut self.tally);
                 self.wheel.put(self.next + session.period(), (place, id));
             }
             self.next += 1;
         }
+        // Before the next order: it may close a socket.
+        self.tally.send_errors += self.outbox.flush();
         self.due = calls;
     }
 }
