@@ -108,7 +108,8 @@ impl Engine {
         let port = self.ports.bind(ip)?;
         let number = port.number;
         let id = self.next_call.fetch_add(1, Ordering::Relaxed);
-        let worker = self.workers[id as usize % self.workers.len()].clone();
+        let worker = worker::choose(&self.workers).ok_or(io::ErrorKind::Other)?.clone();
+        worker.engage();
         let counters = Arc::new(CallCounters::default());
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let session = Session::new(id, port, events, Arc::clone(&counters), self.dead_after);
@@ -137,6 +138,7 @@ impl Media {
 
 impl Drop for Media {
     fn drop(&mut self) {
+        self.worker.release();
         self.worker.send(Command::Close(self.id));
     }
 }

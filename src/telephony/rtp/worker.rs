@@ -11,7 +11,7 @@ use std::{
     os::fd::AsRawFd,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, Thread},
@@ -55,9 +55,31 @@ pub(super) struct Orders {
     /// The thread has no calls and sleeps until it is woken.
     idle: Arc<AtomicBool>,
     thread: Thread,
+    /// Calls that have been given to it and are not over.
+    load: Arc<AtomicUsize>,
+}
+
+/// Calls that one thread takes before another one is given any: what is sent together costs less, and
+/// a thousand calls take a fifth of a core.
+const PER_THREAD: usize = 1_000;
+
+/// The thread for one more call: the first that is not busy yet, else the least busy one.
+pub(super) fn choose(threads: &[Orders]) -> Option<&Orders> {
+    let load = |orders: &&Orders| orders.load.load(Ordering::Relaxed);
+    threads.iter().find(|orders| load(orders) < PER_THREAD).or_else(|| threads.iter().min_by_key(load))
 }
 
 impl Orders {
+    /// Counts a call in; [`Orders::release`] counts it out.
+    pub fn engage(&self) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call out.
+    pub fn release(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Gives an order; wakes the thread only where it would not wake by itself.
     pub fn send(&self, command: Command) {
         // A thread ends only after every sender is gone.
@@ -77,7 +99,7 @@ pub(super) fn spawn(number: usize, counters: Arc<EngineCounters>) -> io::Result<
     // Made on its own thread: io_uring is of the thread that made it.
     let work = move || Worker::new(commands, flag, counters, poll).run();
     let handle = thread::Builder::new().name(format!("media-{number}")).spawn(work)?;
-    Ok(Orders { queue, idle, thread: handle.thread().clone() })
+    Ok(Orders { queue, idle, thread: handle.thread().clone(), load: Arc::default() })
 }
 
 /// A call on the wheel: its place, and its number, since the place may be another call's by then.
