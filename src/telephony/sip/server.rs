@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{config::SipConfig, door::Door, limits::RateLimits, uas};
+use super::{config::SipConfig, door::Door, in_dialog, leg::Legs, limits::RateLimits, uas};
 use crate::{
     ops::clock::Clock,
     telephony::{
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The methods that we know (`Allow`).
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO";
+pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, PRACK";
 /// Source addresses whose rate is watched one by one.
 const WATCHED_SOURCES: usize = 10_000;
 /// What a stranger is answered a second; beyond that, silence.
@@ -129,6 +129,8 @@ pub(super) struct Shared {
     pub limits: Mutex<RateLimits>,
     /// How often everyone together is answered outside calls.
     answers: Mutex<RateLimits>,
+    /// The calls there are.
+    pub legs: Legs,
 }
 
 /// A running SIP endpoint.
@@ -167,6 +169,7 @@ impl Server {
             draining: AtomicBool::new(false),
             limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, Instant::now())),
             answers: Mutex::new(RateLimits::new(1, Instant::now())),
+            legs: Legs::default(),
             config: SipConfig { max_calls: room, udp, tcp, ..config },
         });
 
@@ -280,7 +283,7 @@ impl Monitor {
 
 impl Shared {
     /// May a request outside a call be answered? Counts it where not.
-    fn may_answer(&self) -> bool {
+    pub(super) fn may_answer(&self) -> bool {
         let everyone = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let allowed = answers.allow(everyone, ANSWERS, Instant::now());
@@ -335,28 +338,18 @@ fn source(transaction: &Transaction) -> Option<SocketAddr> {
 }
 
 /// Decides at once, and without waiting, what becomes of a request.
-fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, mut transaction: Transaction) {
+fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, transaction: Transaction) {
     let Some(peer) = source(&transaction) else { return };
     // The door is shut to strangers already; dropping the transaction forgets it.
     let Some(trunk) = shared.config.trunk_of(peer.ip()) else { return };
-    let in_dialog = transaction.original.to_header().is_ok_and(|to| to.tag().is_ok_and(|tag| tag.is_some()));
-    if in_dialog {
-        match dialogs.match_dialog(&transaction) {
-            Some(mut dialog) => {
-                tokio::spawn(async move {
-                    if let Err(error) = dialog.handle(&mut transaction).await {
-                        debug!(%error, "request in a dialog");
-                    }
-                });
-            }
-            None if transaction.original.method == Method::Ack => {}
-            None if shared.may_answer() => answer(transaction, 481, vec![]),
-            None => {}
-        }
-        return;
+    if transaction.original.to_header().is_ok_and(|to| to.tag().is_ok_and(|tag| tag.is_some())) {
+        return in_dialog::handle(shared, dialogs, transaction);
     }
     if transaction.original.method != Method::Invite && !shared.may_answer() {
         return;
+    }
+    if let Some((status, list)) = in_dialog::refusal(transaction.original.method) {
+        return answer(transaction, status, list);
     }
     match transaction.original.method {
         Method::Invite => {
@@ -381,8 +374,8 @@ fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, ha
             answer(transaction, status, vec![Header::Allow(ALLOW.into()), accept]);
         }
         Method::Ack => {}
-        Method::Bye | Method::Update | Method::Info | Method::PRack | Method::Notify => answer(transaction, 481, vec![]),
-        _ => answer(transaction, 405, vec![Header::Allow(ALLOW.into())]),
+        // They make sense only inside a call.
+        _ => answer(transaction, 481, vec![]),
     }
 }
 
