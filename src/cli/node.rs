@@ -70,7 +70,8 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         routes.insert(called.clone(), Route { ente: *ente, plan });
     }
     let enti = setup.desk.enti().await?;
-    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), DeskLog::new(setup.desk.clone()), routes, Arc::clone(&library)));
+    let log = DeskLog::new(setup.desk.clone());
+    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&library)));
 
     // Everything that can fail to start does so before the first call is taken.
     let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
@@ -83,6 +84,7 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         desk: setup.desk.clone(),
         sip: server.monitor(),
         guide: setup.guide.map(Arc::new),
+        unwritten_records: log.unwritten(),
         started: std::time::Instant::now(),
         enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
     };
@@ -109,6 +111,7 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         _ = interrupt.recv() => warn!("stopped at once"),
     }
     stop(closing, pages).await;
+    log.finish().await;
     setup.desk.db().close().await;
     Ok(())
 }

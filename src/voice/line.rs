@@ -4,7 +4,7 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use super::{
     machine::{Input, Machine, Output, Reply, Request},
@@ -53,21 +53,23 @@ impl<D: LineDesk, L: CallLog> Line<D, L> {
         Self { desk, log, routes, prompts }
     }
 
-    fn route(&self, called: &str) -> Option<&Route> {
-        self.routes.get(called)
+    /// Where a call leads: by the number in the request, or, where that is none of ours (a trunk's main number), by the one
+    /// that was called first and forwarded here.
+    fn route(&self, call: &IncomingCall) -> Option<&Route> {
+        self.routes.get(&call.called).or_else(|| self.routes.get(call.diverted_from.as_ref()?))
     }
 }
 
 impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     async fn admit(&self, call: &IncomingCall) -> Admission {
-        match self.route(&call.called) {
+        match self.route(call) {
             Some(_) => Admission::Answer,
             None => Admission::Refuse { status: 404, cause: "unknown number".to_owned() },
         }
     }
 
     async fn run(&self, mut call: Call) {
-        let Some(route) = self.route(&call.info.called) else { return };
+        let Some(route) = self.route(&call.info) else { return };
         let caller = Caller { call_id: call.info.call_id.clone(), ente: route.ente, number: call.info.caller.clone() };
         let mut talk = Talk {
             machine: Machine::new(route.plan.load_full()),
@@ -80,7 +82,7 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     }
 
     async fn finished(&self, record: CallRecord) {
-        let ente = self.route(&record.call.called).map(|route| route.ente);
+        let ente = self.route(&record.call).map(|route| route.ente);
         self.log.record(ente, record).await;
     }
 }
@@ -132,11 +134,12 @@ impl<D: LineDesk> Talk<D> {
                 let (desk, caller, replies) = (Arc::clone(&self.desk), self.caller.clone(), replies.clone());
                 // On its own: the caller goes on being heard meanwhile, and an operation that has
                 // begun is brought to its end even if the caller hangs up.
-                tokio::spawn(async move {
+                let asking = async move {
                     let answer = ask(desk.as_ref(), &caller, request).await;
                     // Nobody waits any more where the call has ended.
                     let _ = replies.send((id, answer)).await;
-                });
+                };
+                tokio::spawn(asking.in_current_span());
                 return true;
             }
         };
@@ -176,16 +179,16 @@ pub(super) async fn ask<D: LineDesk>(desk: &D, caller: &Caller, request: Request
     match timeout(DESK_PATIENCE, answer).await {
         Ok(Ok(reply)) => {
             if operating {
-                info!(call = caller.call_id, "operation answered");
+                info!("operation answered");
             }
             reply
         }
         Ok(Err(error)) => {
-            warn!(call = caller.call_id, %error, "the desk is unavailable");
+            warn!(%error, "the desk is unavailable");
             Reply::Unavailable
         }
         Err(_) => {
-            warn!(call = caller.call_id, "the desk did not answer in time");
+            warn!("the desk did not answer in time");
             Reply::Unavailable
         }
     }
