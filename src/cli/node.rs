@@ -20,8 +20,12 @@ use tracing::{error, info, warn};
 use crate::{
     canteen::EnteId,
     desk::Desk,
+    ops::config::Config,
     store::Ente,
-    telephony::sip::{Server, SipConfig},
+    telephony::{
+        sip::{Server, SipConfig},
+        trace::Trace,
+    },
     voice::{
         check,
         line::{Line, Route},
@@ -49,6 +53,8 @@ pub struct Setup {
     pub drain: Duration,
     /// For the page.
     pub guide: Option<Guide>,
+    /// The configuration file, whose `[trace]` is read again at SIGHUP.
+    pub config: Option<PathBuf>,
 }
 
 /// How often the database is asked whether there is a day to close, at the least.
@@ -79,6 +85,7 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let trace = setup.sip.trace.clone();
     let server = Server::start(setup.sip, setup.desk.clock(), line).await?;
     let web = Web {
         desk: setup.desk.clone(),
@@ -100,7 +107,12 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&setup.prompts, &library, &plans),
+            _ = hang_up.recv() => {
+                reload(&setup.prompts, &library, &plans);
+                if let Some(config) = &setup.config {
+                    reload_trace(config, &trace);
+                }
+            }
         }
     }
     info!(calls = server.active(), "stopping: no new calls; running ones may finish (again Ctrl-C or SIGTERM: at once)");
@@ -112,6 +124,7 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
     }
     stop(closing, pages).await;
     log.finish().await;
+    trace.finish();
     setup.desk.db().close().await;
     Ok(())
 }
@@ -158,6 +171,18 @@ fn reload(directory: &Path, library: &ArcSwap<PromptLibrary>, plans: &HashMap<Pa
             info!("prompts and dialplans reloaded");
         }
         Err(error) => error!("nothing was reloaded: {error:#}"),
+    }
+}
+
+/// SIGHUP: the trace as the configuration has it now; calls go on.
+fn reload_trace(config: &Path, trace: &Trace) {
+    let set = Config::load(config).map_err(anyhow::Error::from).and_then(|fresh| {
+        trace.set(fresh.trace.clone())?;
+        Ok(fresh.trace.is_some())
+    });
+    match set {
+        Ok(on) => info!(on, "SIP trace"),
+        Err(error) => error!("the trace stays as it was: {error:#}"),
     }
 }
 

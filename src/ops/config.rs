@@ -13,7 +13,10 @@ use serde_spanned::Spanned;
 
 use crate::{
     canteen::window::Window,
-    telephony::sip::{SipConfig, Trunk},
+    telephony::{
+        sip::{SipConfig, Trunk},
+        trace::TraceSettings,
+    },
 };
 
 /// Everything that `serve` is told.
@@ -37,6 +40,8 @@ pub struct Config {
     pub ente: Vec<Spanned<EnteSection>>,
     /// Called numbers.
     pub number: Vec<Spanned<NumberSection>>,
+    /// Writes SIP down, for whoever looks for a fault; read again at SIGHUP.
+    pub trace: Option<TraceSettings>,
     /// How long running calls may finish at shutdown, in seconds.
     #[serde(default = "default_drain")]
     pub drain_seconds: u64,
@@ -192,6 +197,9 @@ impl Config {
             if config.number.iter().take(index).any(|other| other.get_ref().called == number.called) {
                 problems.push(format!("{file}:{line}: number {} is there twice", number.called));
             }
+        }
+        if config.trace.as_ref().is_some_and(|trace| trace.hep.is_none() && trace.pcap.is_none()) {
+            problems.push(format!("{file}: [trace] goes nowhere: give hep or pcap, or leave it out"));
         }
         for ente in &config.ente {
             let line = line_of(ente.span().start);

@@ -7,7 +7,7 @@ use rsipstack::{
         dialog::{DialogState, DialogStateReceiver},
         invite_dialog::InviteDialog,
     },
-    sip::Header,
+    sip::{Header, StatusCode},
     transaction::transaction::Transaction,
 };
 use tokio::{
@@ -74,7 +74,7 @@ impl Early<'_> {
                         answer(prack, 481, vec![]);
                         continue;
                     }
-                    return acknowledged(ringing, prack).map_err(Unanswered::from);
+                    return acknowledged(ringing, prack).await.map_err(Unanswered::from);
                 }
                 () = sleep_until(repeat_at) => {
                     if !provisional.repeat() {
@@ -90,21 +90,24 @@ impl Early<'_> {
 }
 
 /// Takes the PRACK, with the answer to our offer where we have made one.
-fn acknowledged(ringing: &mut Ringing, prack: Transaction) -> Result<(), Refusal> {
+async fn acknowledged(ringing: &mut Ringing, prack: Transaction) -> Result<(), Refusal> {
     if ringing.agreed.is_some() {
-        answer(prack, 200, vec![]);
-        return Ok(());
+        return now(prack, 200, Ok(())).await;
     }
     match Description::parse(&prack.original.body).and_then(|d| d.agree()) {
         Ok(agreed) => {
-            answer(prack, 200, vec![]);
             ringing.agreed = Some(agreed);
             ringing.offer_answered = true;
-            Ok(())
+            now(prack, 200, Ok(())).await
         }
-        Err(error) => {
-            answer(prack, 488, vec![]);
-            Err(Refusal::new(488, format!("answer in PRACK: {error}")))
-        }
+        Err(error) => now(prack, 488, Err(Refusal::new(488, format!("answer in PRACK: {error}")))).await,
     }
+}
+
+/// Answers a PRACK before anything else is said, so that the answer to the INVITE does not overtake it.
+async fn now<T>(mut prack: Transaction, status: u16, outcome: T) -> T {
+    if let Err(error) = prack.reply(StatusCode::from(status)).await {
+        debug!(%error, "answer to PRACK");
+    }
+    outcome
 }

@@ -13,7 +13,7 @@ use std::{
 use rsipstack::{
     EndpointBuilder,
     dialog::dialog_layer::DialogLayer,
-    sip::{Header, HeadersExt, Method, StatusCode},
+    sip::{Header, HeadersExt, Method, StatusCode, Transport},
     transaction::{endpoint::Endpoint, transaction::Transaction},
     transport::{SipConnection, TransportLayer, tcp_listener::TcpListenerConnection, udp::UdpConnection},
 };
@@ -30,6 +30,7 @@ use crate::{
             engine::{Engine, EngineCounters},
             ports::PortPool,
         },
+        trace::Tap,
     },
 };
 
@@ -131,6 +132,8 @@ pub(super) struct Shared {
     answers: Mutex<RateLimits>,
     /// The calls there are.
     pub legs: Legs,
+    /// Listens for the trace.
+    pub tap: Tap,
 }
 
 /// A running SIP endpoint.
@@ -160,8 +163,10 @@ impl Server {
         let tcp = config.tcp.iter().map(|address| free_tcp(*address)).collect::<Result<Vec<_>, _>>()?;
         let engine = Engine::start(config.media_threads, PortPool::new(&config.rtp_ports), config.dead_media)?;
         let room = config.max_calls.min(engine.capacity()).min(Semaphore::MAX_PERMITS);
+        let listeners = udp.iter().map(|a| (Transport::Udp, *a)).chain(tcp.iter().map(|a| (Transport::Tcp, *a))).collect();
         let shared = Arc::new(Shared {
             clock,
+            tap: Tap { trace: config.trace.clone(), clock, listeners },
             engine,
             counters: Counters::default(),
             slots: Arc::new(Semaphore::new(room)),
@@ -195,6 +200,7 @@ impl Server {
         let endpoint = EndpointBuilder::new()
             .with_cancel_token(stop.clone())
             .with_transport_layer(transports)
+            .with_inspector(Box::new(shared.tap.clone()))
             .with_user_agent(concat!("VoceGuida/", env!("CARGO_PKG_VERSION")))
             .build();
         let mut incoming = endpoint.incoming_transactions().map_err(|e| ServerError::Stack(e.to_string()))?;

@@ -116,6 +116,7 @@ impl NewCall {
             peer: self.peer,
             at: self.shared.clock.now(),
         };
+        self.shared.tap.begins(&call, &request);
         // At once, so that the caller's side stops repeating the INVITE while we decide.
         if let Err(error) = transaction.send_trying().await {
             debug!(%error, "100 Trying");
@@ -270,7 +271,7 @@ pub(super) fn session_timer(request: &Request) -> Result<Option<SessionTimer>, R
 
 /// The headers of a 2xx to INVITE or UPDATE.
 pub(super) fn success_headers(timer: Option<SessionTimer>, body: bool) -> Vec<Header> {
-    let mut list = vec![Header::Allow(ALLOW.into()), Header::Supported("timer".into())];
+    let mut list = vec![Header::Allow(ALLOW.into()), Header::Supported(EXTENSIONS.join(", ").into())];
     if body {
         list.push(Header::ContentType("application/sdp".into()));
     }
