@@ -213,7 +213,10 @@ async fn a_chosen_call_is_traced_for_wireshark_and_homer_and_no_key_of_it() {
     let file = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
     let port = line.address("UDP").port().to_string();
     let decode = format!("udp.port=={port},sip");
-    let listed = tshark(&file, &["-d", &decode, "-Y", "sip", "-T", "fields", "-e", "udp.dstport", "-e", "sip.Request-Line", "-e", "sip.Status-Code"]);
+    let listed = tshark(
+        &file,
+        &["-d", &decode, "-Y", "sip", "-T", "fields", "-e", "udp.dstport", "-e", "sip.Request-Line", "-e", "sip.Status-Code"],
+    );
     let lines: Vec<Vec<&str>> = listed.lines().map(|l| l.split('\t').collect()).collect();
     let shown: Vec<_> =
         lines.iter().map(|l| format!("{} {}{}", if l[0] == port { ">" } else { "<" }, l[1].split(' ').next().unwrap(), l[2])).collect();
@@ -225,7 +228,7 @@ async fn a_chosen_call_is_traced_for_wireshark_and_homer_and_no_key_of_it() {
     assert!(!signals.is_empty() && signals.iter().all(|key| *key == b'x'), "{}", String::from_utf8_lossy(&bytes));
 
     // The collector's datagrams end with the messages (Debian's tshark knows no HEP).
-    let mut buffer = [0; 65_536];
+    let mut buffer = vec![0; 65_536];
     let mut heard = Vec::new();
     while let Ok((length, _)) = collector.recv_from(&mut buffer) {
         let datagram = &buffer[..length];

@@ -181,7 +181,10 @@ mod tests {
         let record = reader.records().next().expect("a record").expect("well formed");
         assert_eq!(record.len(), headings.len());
         let column = |name: &str| headings.iter().position(|h| h == name).and_then(|at| record.get(at));
-        assert_eq!((column("Durata (s)"), column("Perdita (%)"), column("Jitter (ms)"), column("MOS")), (Some("65"), Some("0,12"), Some("2,34"), Some("4,31")));
+        assert_eq!(
+            (column("Durata (s)"), column("Perdita (%)"), column("Jitter (ms)"), column("MOS")),
+            (Some("65"), Some("0,12"), Some("2,34"), Some("4,31"))
+        );
         assert_eq!((column("Chiamante"), column("Id SIP")), (Some("'+393471234567"), Some("'=cmd()@192.0.2.9")));
     }
 }

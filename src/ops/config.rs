@@ -256,6 +256,16 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_goes_somewhere_or_is_left_out() {
+        assert_eq!(Config::parse("x.toml", GOOD).unwrap().trace, None);
+        let on = GOOD.replace("# [trace]", "[trace]").replace("# hep = ", "hep = ").replace("# callers = ", "callers = ");
+        let trace = Config::parse("x.toml", &on).unwrap().trace.unwrap();
+        assert_eq!((trace.hep_node, trace.callers), (2_001, vec!["3471234567".to_owned()]));
+        let nowhere = Config::parse("x.toml", &format!("{GOOD}\n[trace]\n")).unwrap_err();
+        assert!(nowhere.to_string().contains("[trace] goes nowhere"), "{nowhere}");
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_line() {
         let said = |text: &str| match Config::parse("x.toml", text) {
             Err(ConfigError::Problems(list)) => list.join("\n"),

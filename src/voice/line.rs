@@ -193,3 +193,67 @@ pub(super) async fn ask<D: LineDesk>(desk: &D, caller: &Caller, request: Request
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, NaiveDate};
+
+    use super::*;
+    use crate::{
+        canteen::{ChildId, Choice},
+        desk::line::{DayOutlook, Identification, LineHours, LineOutcome},
+    };
+
+    /// A desk that is never there, and a log that forgets.
+    struct Nobody;
+
+    impl LineDesk for Nobody {
+        async fn hours(&self, _: EnteId) -> Result<LineHours, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+        async fn identify(&self, _: &Caller, _: &str) -> Result<Identification, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+        async fn preview(&self, _: &Caller, _: ChildId, _: Choice) -> Result<LineOutcome, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+        async fn operate(&self, _: &Caller, _: ChildId, _: Choice, _: Option<NaiveDate>, _: u32) -> Result<LineOutcome, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+        async fn outlook(&self, _: &Caller, _: ChildId, _: usize) -> Result<Vec<DayOutlook>, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+    }
+
+    impl CallLog for Nobody {
+        async fn record(&self, _: Option<EnteId>, _: CallRecord) {}
+    }
+
+    #[test]
+    fn a_forwarded_call_is_known_by_the_number_called_first() {
+        let plan: Plan = Plan::load(std::path::Path::new("dialplans/mensa.toml")).unwrap();
+        let plan = Arc::new(ArcSwap::from_pointee(plan));
+        let route = |ente| Route { ente: EnteId(ente), plan: Arc::clone(&plan) };
+        let routes = HashMap::from([("800123456".to_owned(), route(1)), ("0182971111".to_owned(), route(2))]);
+        let prompts = PromptLibrary::load(std::path::Path::new("prompts/it")).unwrap();
+        let line = Line::new(Arc::new(Nobody), Nobody, routes, Arc::new(ArcSwap::from_pointee(prompts)));
+        let ente = |called: &str, diverted_from: Option<&str>| {
+            let call = IncomingCall {
+                call_id: String::new(),
+                sip_call_id: String::new(),
+                trunk: String::new(),
+                caller: None,
+                called: called.into(),
+                diverted_from: diverted_from.map(Into::into),
+                user_agent: None,
+                peer: ([127, 0, 0, 1], 5_060).into(),
+                at: DateTime::UNIX_EPOCH,
+            };
+            line.route(&call).map(|route| route.ente.0)
+        };
+        assert_eq!(ente("800123456", None), Some(1));
+        assert_eq!(ente("800123456", Some("0182971111")), Some(1), "the number in the request goes before");
+        assert_eq!(ente("0110000001", Some("0182971111")), Some(2), "the trunk's main number is none of ours");
+        assert_eq!((ente("0110000001", None), ente("0110000001", Some("0110000002"))), (None, None));
+    }
+}

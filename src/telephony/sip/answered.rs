@@ -79,7 +79,7 @@ pub(super) struct Running<'a> {
     unacknowledged: Option<u32>,
     turns: Arc<Turns>,
     /// Does the caller's side take UPDATE?
-    takes_update: bool,
+    pub takes_update: bool,
 }
 
 /// By which way a key came in.
@@ -115,7 +115,7 @@ impl<'a> Running<'a> {
             offer_pending: false,
             unacknowledged: None,
             turns: Arc::default(),
-            takes_update: headers::allows(&dialog.initial_request(), "UPDATE"),
+            takes_update: false,
         }
     }
 
@@ -268,7 +268,8 @@ impl<'a> Running<'a> {
 
     /// Perhaps the ACK of a re-INVITE: the stack says the same after other requests.
     fn on_ack(&mut self) {
-        let Some(ack) = self.dialog.last_remote_ack().filter(|ack| self.unacknowledged.is_some() && cseq(ack) == self.unacknowledged) else {
+        let Some(ack) = self.dialog.last_remote_ack().filter(|ack| self.unacknowledged.is_some() && cseq(ack) == self.unacknowledged)
+        else {
             return;
         };
         self.unacknowledged = None;

@@ -151,7 +151,10 @@ pub(super) mod tests {
 
     #[test]
     fn required_extensions_may_stand_on_several_lines() {
-        assert_eq!(option_tags(&request("Require: timer , 100REL\r\nRequire: replaces\r\n", ""), "require"), ["timer", "100rel", "replaces"]);
+        assert_eq!(
+            option_tags(&request("Require: timer , 100REL\r\nRequire: replaces\r\n", ""), "require"),
+            ["timer", "100rel", "replaces"]
+        );
     }
 
     #[test]

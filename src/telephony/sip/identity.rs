@@ -166,8 +166,14 @@ mod tests {
             ("Diversion: <tel:0182972222>\r\nDiversion: <tel:0182971111>\r\n", Some("0182971111")),
             // Nobody but us.
             ("Diversion: <sip:800123456@h>\r\n", None),
-            ("History-Info: <sip:0182971111@h?Reason=SIP%3Bcause%3D302>;index=1, <sip:800123456@h;cause=302>;index=1.1\r\n", Some("0182971111")),
-            ("History-Info: <sip:800123456@h>;index=1.10\r\nHistory-Info: <sip:2@h>;index=1.2, <sip:0182971111@h>;index=1\r\n", Some("0182971111")),
+            (
+                "History-Info: <sip:0182971111@h?Reason=SIP%3Bcause%3D302>;index=1, <sip:800123456@h;cause=302>;index=1.1\r\n",
+                Some("0182971111"),
+            ),
+            (
+                "History-Info: <sip:800123456@h>;index=1.10\r\nHistory-Info: <sip:2@h>;index=1.2, <sip:0182971111@h>;index=1\r\n",
+                Some("0182971111"),
+            ),
             ("History-Info: <sip:800123456@h>;index=1\r\n", None),
             ("History-Info: <sip:0182973333@h>;index=1,<sip:4@h>;index=1.1\r\nDiversion: <sip:0182971111@h>\r\n", Some("0182971111")),
             ("Diversion: <sip:mensa@h>\r\n", None),

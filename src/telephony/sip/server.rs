@@ -30,7 +30,7 @@ use crate::{
             engine::{Engine, EngineCounters},
             ports::PortPool,
         },
-        trace::Tap,
+        trace::{Tap, Trace},
     },
 };
 
@@ -279,6 +279,11 @@ impl Monitor {
             dropped: read(&c.dropped),
             keys: read(&c.keys),
         }
+    }
+
+    /// The trace.
+    pub fn trace(&self) -> &Trace {
+        &self.shared.config.trace
     }
 
     /// The media engine's counters.

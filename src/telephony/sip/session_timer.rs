@@ -100,7 +100,11 @@ impl SessionTimer {
         if interval < MIN_SE {
             // A caller that knows timers can be told; for one that does not, a proxy asked, and
             // its wish is raised to the minimum (RFC 4028 §9).
-            return if supported { Err(TooSmall) } else { Ok(Some(Self { interval: MIN_SE, refresher: Refresher::Us, supported, min_se: None })) };
+            return if supported {
+                Err(TooSmall)
+            } else {
+                Ok(Some(Self { interval: MIN_SE, refresher: Refresher::Us, supported, min_se: None }))
+            };
         }
         let refresher = if wanted == Some(Role::Uas) || !supported { Refresher::Us } else { Refresher::Caller };
         Ok(Some(Self { interval, refresher, supported, min_se: None }))
@@ -119,6 +123,7 @@ impl SessionTimer {
 
     /// What our refresh was answered with: the interval and who refreshes from now on (RFC 4028 §7.2). Without the
     /// header the peer wants no timer; we go on as before, as the refresh also tells whether it is still there.
+    #[must_use]
     pub fn settled(self, session_expires: Option<&str>) -> Self {
         let Some((interval, refresher)) = session_expires.and_then(parse) else { return self };
         let refresher = if refresher == Some(Role::Uas) { Refresher::Caller } else { Refresher::Us };
@@ -126,6 +131,7 @@ impl SessionTimer {
     }
 
     /// After a 422 that asks for an interval of `least` at least.
+    #[must_use]
     pub fn longer(self, least: u32) -> Self {
         Self { interval: self.interval.max(least), min_se: Some(least), ..self }
     }

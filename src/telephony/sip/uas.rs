@@ -219,7 +219,8 @@ impl NewCall {
         };
         let contact = self.contact(request, call, told_ip);
         let reliable = headers::option_tags(request, "Require").iter().any(|tag| tag == "100rel");
-        Ok(Ringing { media, media_events, local, body, agreed, timer, contact, reliable, offer_answered: false })
+        let takes_update = headers::allows(request, "UPDATE");
+        Ok(Ringing { media, media_events, local, body, agreed, timer, contact, reliable, offer_answered: false, takes_update })
     }
 
     /// Where requests inside the dialog reach us: the port and transport that the INVITE came to.
@@ -298,6 +299,8 @@ pub(super) struct Ringing {
     pub reliable: bool,
     /// Our offer has been answered already, by a PRACK.
     pub offer_answered: bool,
+    /// The caller's side takes UPDATE.
+    pub takes_update: bool,
 }
 
 impl NewCall {
@@ -352,6 +355,7 @@ impl NewCall {
         running.described.clone_from(&ringing.body);
         running.agreed = ringing.agreed.take();
         running.timer = ringing.timer;
+        running.takes_update = ringing.takes_update;
         let ended = running.run(&record.call, &mut ringing.media_events, handler).await;
         record.answered_at = running.answered_at;
         record.digits = running.digits;

@@ -104,7 +104,10 @@ mod tests {
         assert_eq!((value(0x0003), value(0x0004)), (Some(vec![192, 0, 2, 9]), Some(vec![192, 0, 2, 1])));
         assert_eq!((value(0x0007), value(0x0008)), (Some(vec![0x13, 0xc4]), Some(vec![0x13, 0xd8])));
         assert_eq!((value(0x000a), value(0x000c)), (Some(vec![0, 0, 0, 250]), Some(vec![0, 0, 7, 0xd1])));
-        assert_eq!((value(0x000e), value(0x0011), value(0x000f)), (Some(b"secret".to_vec()), Some(b"a@b".to_vec()), Some(b"OPTIONS".to_vec())));
+        assert_eq!(
+            (value(0x000e), value(0x0011), value(0x000f)),
+            (Some(b"secret".to_vec()), Some(b"a@b".to_vec()), Some(b"OPTIONS".to_vec()))
+        );
         let six = encode(&packet("[2001:db8::9]:5060", "192.0.2.1:5060", b""), &Agent { node: 1, key: None });
         let kinds: Vec<_> = chunks(&six).into_iter().map(|(kind, value)| (kind, value.len())).collect();
         assert_eq!(kinds[..4], [(1, 1), (2, 1), (5, 16), (6, 16)], "a mixed pair is shown as IPv6");

@@ -60,10 +60,15 @@ mod tests {
 
     #[test]
     fn keys_in_info_are_nobodys_business() {
-        let info = "INFO sip:1@h SIP/2.0\r\nContent-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\nSignal=5\r\nDuration= 160\r\n";
-        let hidden = "INFO sip:1@h SIP/2.0\r\nContent-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\nSignal=x\r\nDuration= xxx\r\n";
+        let info =
+            "INFO sip:1@h SIP/2.0\r\nContent-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\nSignal=5\r\nDuration= 160\r\n";
+        let hidden =
+            "INFO sip:1@h SIP/2.0\r\nContent-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\nSignal=x\r\nDuration= xxx\r\n";
         assert_eq!(shown(info), hidden);
-        assert_eq!(shown("INFO sip:1@h SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\n#"), "INFO sip:1@h SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\nx");
+        assert_eq!(
+            shown("INFO sip:1@h SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\n#"),
+            "INFO sip:1@h SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\nx"
+        );
         assert_eq!(shown("info sip:1@h SIP/2.0\r\n\r\n1234567"), "info sip:1@h SIP/2.0\r\n\r\nxxxxxxx");
     }
 
@@ -78,7 +83,9 @@ mod tests {
 
     #[test]
     fn the_rest_is_left_alone() {
-        for message in ["SIP/2.0 200 OK\r\nCSeq: 2 INFO\r\nContent-Length: 0\r\n\r\n", "INVITE sip:1@h SIP/2.0\r\n\r\nSignal=5\r\n", "", "\r\n\r\n"] {
+        for message in
+            ["SIP/2.0 200 OK\r\nCSeq: 2 INFO\r\nContent-Length: 0\r\n\r\n", "INVITE sip:1@h SIP/2.0\r\n\r\nSignal=5\r\n", "", "\r\n\r\n"]
+        {
             assert_eq!(shown(message), message);
         }
     }

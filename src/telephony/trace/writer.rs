@@ -42,17 +42,17 @@ pub(super) fn start(settings: &TraceSettings) -> io::Result<Writer> {
     }
     let files = settings.pcap.as_ref().map(|directory| Files { directory: directory.clone(), open: None, written: 0 });
     let (queue, packets) = sync_channel(QUEUE);
-    let thread = thread::Builder::new().name("sip-trace".into()).spawn(move || run(&packets, collector, files))?;
+    let thread = thread::Builder::new().name("sip-trace".into()).spawn(move || run(&packets, collector.as_ref(), files))?;
     Ok(Writer { queue, thread })
 }
 
 /// Until every sender is gone.
-fn run(packets: &Receiver<Packet>, collector: Option<Collector>, mut files: Option<Files>) {
+fn run(packets: &Receiver<Packet>, collector: Option<&Collector>, mut files: Option<Files>) {
     let mut refused = false;
     while let Ok(first) = packets.recv() {
         let mut next = Some(first);
         while let Some(packet) = next {
-            if let Some(collector) = &collector
+            if let Some(collector) = collector
                 && let Err(error) = collector.send(&packet)
                 && !std::mem::replace(&mut refused, true)
             {
@@ -110,18 +110,17 @@ impl Files {
             self.flush()?;
             self.open = None;
         }
-        let file = match &mut self.open {
-            Some(file) => file,
-            None => {
-                let path = self.directory.join(format!("sip-{}.pcap", packet.at.format("%Y%m%d-%H%M%S-%6f")));
-                info!(file = %path.display(), "tracing SIP");
-                // Callers' numbers are in it.
-                let mut file = BufWriter::new(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?);
-                file.write_all(&pcap::header())?;
-                self.written = 0;
-                forget_oldest(&self.directory)?;
-                self.open.insert(file)
-            }
+        let file = if let Some(file) = &mut self.open {
+            file
+        } else {
+            let path = self.directory.join(format!("sip-{}.pcap", packet.at.format("%Y%m%d-%H%M%S-%6f")));
+            info!(file = %path.display(), "tracing SIP");
+            // Callers' numbers are in it.
+            let mut file = BufWriter::new(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?);
+            file.write_all(&pcap::header())?;
+            self.written = 0;
+            forget_oldest(&self.directory)?;
+            self.open.insert(file)
         };
         let record = pcap::record(packet);
         file.write_all(&record)?;
@@ -136,11 +135,9 @@ impl Files {
 
 /// Deletes the oldest of our files where there are too many; their names sort by time.
 fn forget_oldest(directory: &Path) -> io::Result<()> {
-    let is_ours = |name: &str| name.starts_with("sip-2") && name.ends_with(".pcap");
-    let mut names: Vec<_> = fs::read_dir(directory)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| is_ours(name))
-        .collect();
+    let is_ours = |name: &str| name.strip_suffix(".pcap").is_some_and(|name| name.starts_with("sip-2"));
+    let mut names: Vec<_> =
+        fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| is_ours(name)).collect();
     names.sort();
     let surplus = names.len().saturating_sub(MOST_FILES);
     for name in &names[..surplus] {
