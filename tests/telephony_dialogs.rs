@@ -125,6 +125,12 @@ async fn a_reinvite_may_come_at_once_or_overtake_the_ack() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn both_sides_may_hang_up_at_once() {
+    let records = over_both(config(24_840..=24_859), "bye_crossing", SHORT).await;
+    assert_eq!(ends(&records), [(200, "we_hung_up", 16, Side::Line); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn our_refresh_meets_theirs_and_every_objection() {
     let line = Line::start(config(24_720..=24_739)).await;
     // Half of the shortest session is 45 seconds: all at once.

@@ -94,6 +94,8 @@ async fn take(leg: Arc<Leg>, mut dialog: Dialog, mut transaction: Transaction) {
         }
         _ => match dialog.state() {
             DialogState::Calling(_) | DialogState::Trying(_) | DialogState::Early(..) => return early(&leg, transaction),
+            // Hung up, and about to be forgotten.
+            DialogState::Terminated(..) => return answer(transaction, 481, vec![]),
             DialogState::WaitAck(..) if !is_acknowledged(&dialog).await => {
                 // The answer stands, but whether the caller knows of it is not certain: later (RFC 3261 §14.2).
                 return answer(transaction, 500, vec![retry_after(2)]);
