@@ -64,7 +64,7 @@ async fn a_call_that_rings_may_be_given_up_in_every_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provisional_answer_that_nobody_acknowledges_is_repeated_and_the_call_refused() {
     let line = Line::start(config(24_560..=24_579)).await;
-    let output = line.sipp("UDP", "prack_none", LINE, &[]).await;
+    let output = line.sipp("UDP", "prack_none", LINE, &["-timeout", "300"]).await;
     let messages = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{messages}");
     // After 0.5, 1, 2, 4 … s (RFC 3262 §3).
@@ -135,9 +135,9 @@ async fn our_refresh_meets_theirs_and_every_objection() {
     let line = Line::start(config(24_720..=24_739)).await;
     // Half of the shortest session is 45 seconds: all at once.
     tokio::join!(
-        line.passes("UDP", "glare", LINE, &["-timeout", "120"]),
-        line.passes("TCP", "glare", LINE, &["-timeout", "120"]),
-        line.passes("UDP", "refresh_stubborn", LINE, &["-timeout", "120"]),
+        line.passes("UDP", "glare", LINE, &["-timeout", "300"]),
+        line.passes("TCP", "glare", LINE, &["-timeout", "300"]),
+        line.passes("UDP", "refresh_stubborn", LINE, &["-timeout", "300"]),
     );
     let records = line.handler.wait_for_records(3).await;
     assert_eq!(ends(&records), [(200, "caller_hung_up", 16, Side::Caller); 3]);
