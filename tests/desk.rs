@@ -5,16 +5,20 @@ mod support;
 
 use std::collections::HashSet;
 
-use support::{MONDAY_EVENING, School, day, each_database};
+use chrono::TimeDelta;
+use support::{MONDAY_EVENING, School, at, day, each_database};
 use voceguida::{
-    canteen::{Choice, DayState, Reason, code::has_valid_check_digit, rule::Request},
+    canteen::{Choice, DayState, EnteId, Reason, code::has_valid_check_digit, rule::Request},
     desk::{
         Desk,
+        calls::CallRow,
         guard::Typed,
         import::ImportError,
         operate::{Order, Receipt},
     },
     store::Verdict,
+    telephony::call::{CallRecord, IncomingCall, KeyWays, MediaQuality, Side},
+    voice::{line::CallLog, log::DeskLog},
 };
 
 async fn phone(desk: &Desk, school: &School, child: usize, choice: Choice, key: &str) -> Receipt {
@@ -233,7 +237,9 @@ async fn what_is_written_down_cannot_be_rewritten() {
         let desk = school.desk_at(MONDAY_EVENING);
         phone(&desk, &school, 0, Choice::Cancel, "1").await;
         school.desk_at("2026-10-16T12:00:00+02:00").close_days(school.ente, None, |_, _| {}).await.unwrap();
+        school.desk_at(MONDAY_EVENING).record_calls(&[call_row(&school, 1)]).await.unwrap();
         for statement in [
+            "UPDATE call SET caller = '1'",
             "UPDATE operation SET decision = 'refused'",
             "DELETE FROM operation",
             "UPDATE meal SET state = 'served'",
@@ -244,4 +250,145 @@ async fn what_is_written_down_cannot_be_rewritten() {
         }
     })
     .await;
+}
+
+/// The record of the `n`-th call of a morning, one a second.
+fn record(n: i64) -> CallRecord {
+    let began = at("2026-10-12T06:55:00Z") + TimeDelta::seconds(n);
+    let later = |ms| began + TimeDelta::milliseconds(ms);
+    CallRecord {
+        call: IncomingCall {
+            call_id: format!("call-{n}"),
+            sip_call_id: format!("{n}\0@192.0.2.9"),
+            trunk: "operatore".into(),
+            caller: Some(format!("+39347{n:07}")),
+            called: "800123456".into(),
+            diverted_from: Some("0182970000".into()),
+            user_agent: Some("SBC 1".into()),
+            peer: "192.0.2.9:5060".parse().unwrap(),
+            at: began,
+        },
+        ringing_at: Some(later(5)),
+        answered_at: Some(later(20)),
+        ended_at: later(61_000),
+        status: 200,
+        cause: "caller_hung_up".into(),
+        q850: 16,
+        reason: Some("Q.850;cause=16".into()),
+        released_by: Side::Caller,
+        codec: Some("PCMA"),
+        srtp: true,
+        packets_sent: 3_050,
+        packets_received: 3_000,
+        digits: 9,
+        key_ways: KeyWays { events: true, info: true, tones: false },
+        quality: MediaQuality { lost: Some(12), loss: Some(40), jitter_us: Some(1_900), mos: None },
+    }
+}
+
+fn call_row(school: &School, n: i64) -> CallRow {
+    let record = record(n);
+    CallRow {
+        id: record.call.call_id,
+        ente_id: Some(school.ente.0),
+        sip_call_id: format!("{n} @192.0.2.9"),
+        trunk: record.call.trunk,
+        caller: record.call.caller,
+        called: record.call.called,
+        diverted_from: record.call.diverted_from,
+        peer: "192.0.2.9:5060".into(),
+        user_agent: record.call.user_agent,
+        started_at: record.call.at,
+        ringing_at: record.ringing_at,
+        answered_at: record.answered_at,
+        ended_at: record.ended_at,
+        status: 200,
+        cause: record.cause,
+        q850: Some(16),
+        reason: record.reason,
+        released_by: Some("caller".into()),
+        codec: Some("PCMA".into()),
+        srtp: true,
+        packets_sent: 3_050,
+        packets_received: 3_000,
+        packets_lost: Some(12),
+        loss: Some(40),
+        jitter_us: Some(1_900),
+        mos: None,
+        digits: 9,
+        dtmf: Some("rfc4733+info".into()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_of_a_burst_is_in_the_records_after_an_orderly_stop() {
+    const CALLS: i64 = 2_500;
+    each_database(async |school| {
+        let desk = school.desk_at(MONDAY_EVENING);
+        let log = DeskLog::new(desk.clone());
+        let one = async |first: i64| {
+            for n in (first..CALLS).step_by(3) {
+                log.record(Some(school.ente), record(n)).await;
+            }
+        };
+        tokio::join!(one(0), one(1), one(2));
+        // A call to a number of nobody's is recorded too, and the same call twice is kept once.
+        log.record(None, record(CALLS)).await;
+        log.record(Some(school.ente), record(0)).await;
+        log.finish().await;
+        let newest = desk.calls(school.ente, 3).await.unwrap();
+        assert_eq!(newest[0], call_row(&school, CALLS - 1));
+
+        let mut seen = Vec::new();
+        let take = |page: &[CallRow]| {
+            seen.extend(page.iter().map(|c| c.id.clone()));
+            true
+        };
+        desk.calls_between(school.ente, day("2026-10-12"), day("2026-10-12"), take).await.unwrap();
+        assert_eq!(seen, (0..CALLS).map(|n| format!("call-{n}")).collect::<Vec<_>>());
+        let none = |_: &[CallRow]| panic!("no calls on that day");
+        desk.calls_between(school.ente, day("2026-10-13"), day("2026-10-20"), none).await.unwrap();
+        assert_eq!(log.unwritten().load(std::sync::atomic::Ordering::Relaxed), 0);
+        // After the stop the log line is the record.
+        log.record(Some(school.ente), record(CALLS + 1)).await;
+        assert_eq!(log.unwritten().load(std::sync::atomic::Ordering::Relaxed), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_no_database_takes_does_not_hold_up_the_others() {
+    each_database(async |school| {
+        let desk = school.desk_at(MONDAY_EVENING);
+        let log = DeskLog::new(desk.clone());
+        log.record(Some(school.ente), record(1)).await;
+        // There is no such ente.
+        log.record(Some(EnteId(99_999)), record(2)).await;
+        log.record(Some(school.ente), record(3)).await;
+        log.finish().await;
+        let ids: Vec<_> = desk.calls(school.ente, 10).await.unwrap().into_iter().map(|c| c.id).collect();
+        assert_eq!(ids, ["call-3", "call-1"]);
+        assert_eq!(log.unwritten().load(std::sync::atomic::Ordering::Relaxed), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_wait_for_a_database_that_is_away() {
+    let url = support::postgres::fresh_database();
+    let name = url.split('?').next().and_then(|u| u.rsplit('/').next()).unwrap().to_owned();
+    let school = School::open(&url).await;
+    let desk = school.desk_at(MONDAY_EVENING);
+    let log = DeskLog::new(desk.clone());
+    let cluster = support::postgres::cluster();
+    cluster.psql(&format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS false"));
+    cluster.psql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
+    for n in 0..50 {
+        log.record(Some(school.ente), record(n)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    cluster.psql(&format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS true"));
+    log.finish().await;
+    assert_eq!(desk.calls(school.ente, 100).await.unwrap().len(), 50);
+    school.db.close().await;
 }

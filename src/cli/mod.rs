@@ -50,7 +50,7 @@ enum Command {
     Explain(explain::Args),
     /// Close the days whose cut-off has passed.
     CloseDay(close_day::Args),
-    /// Export the kitchen's head counts as CSV or XLSX.
+    /// Export the kitchen's head counts as CSV or XLSX, or the calls as CSV.
     Export(export::Args),
     /// Who typed wrong codes, and who is shut out.
     Guesses(guesses::Args),

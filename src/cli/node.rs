@@ -20,8 +20,12 @@ use tracing::{error, info, warn};
 use crate::{
     canteen::EnteId,
     desk::Desk,
+    ops::config::Config,
     store::Ente,
-    telephony::sip::{Server, SipConfig},
+    telephony::{
+        sip::{Server, SipConfig},
+        trace::Trace,
+    },
     voice::{
         check,
         line::{Line, Route},
@@ -49,6 +53,8 @@ pub struct Setup {
     pub drain: Duration,
     /// For the page.
     pub guide: Option<Guide>,
+    /// The configuration file, whose `[trace]` is read again at SIGHUP.
+    pub config: Option<PathBuf>,
 }
 
 /// How often the database is asked whether there is a day to close, at the least.
@@ -70,7 +76,8 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         routes.insert(called.clone(), Route { ente: *ente, plan });
     }
     let enti = setup.desk.enti().await?;
-    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), DeskLog::new(setup.desk.clone()), routes, Arc::clone(&library)));
+    let log = DeskLog::new(setup.desk.clone());
+    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&library)));
 
     // Everything that can fail to start does so before the first call is taken.
     let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
@@ -78,11 +85,13 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let trace = setup.sip.trace.clone();
     let server = Server::start(setup.sip, setup.desk.clock(), line).await?;
     let web = Web {
         desk: setup.desk.clone(),
         sip: server.monitor(),
         guide: setup.guide.map(Arc::new),
+        unwritten_records: log.unwritten(),
         started: std::time::Instant::now(),
         enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
     };
@@ -98,7 +107,12 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&setup.prompts, &library, &plans),
+            _ = hang_up.recv() => {
+                reload(&setup.prompts, &library, &plans);
+                if let Some(config) = &setup.config {
+                    reload_trace(config, &trace);
+                }
+            }
         }
     }
     info!(calls = server.active(), "stopping: no new calls; running ones may finish (again Ctrl-C or SIGTERM: at once)");
@@ -109,6 +123,8 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         _ = interrupt.recv() => warn!("stopped at once"),
     }
     stop(closing, pages).await;
+    log.finish().await;
+    trace.finish();
     setup.desk.db().close().await;
     Ok(())
 }
@@ -155,6 +171,18 @@ fn reload(directory: &Path, library: &ArcSwap<PromptLibrary>, plans: &HashMap<Pa
             info!("prompts and dialplans reloaded");
         }
         Err(error) => error!("nothing was reloaded: {error:#}"),
+    }
+}
+
+/// SIGHUP: the trace as the configuration has it now; calls go on.
+fn reload_trace(config: &Path, trace: &Trace) {
+    let set = Config::load(config).map_err(anyhow::Error::from).and_then(|fresh| {
+        trace.set(fresh.trace.clone())?;
+        Ok(fresh.trace.is_some())
+    });
+    match set {
+        Ok(on) => info!(on, "SIP trace"),
+        Err(error) => error!("the trace stays as it was: {error:#}"),
     }
 }
 

@@ -48,7 +48,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         numbers,
         drain: config.drain(),
         guide: None,
+        config: Some(args.config),
     };
+    setup.sip.trace.set(config.trace.clone()).context("[trace]")?;
     node::run(setup, |server, http| {
         for (transport, address) in server.addresses() {
             info!(%transport, %address, "listening for calls");

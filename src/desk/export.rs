@@ -42,16 +42,16 @@ impl HeadCountRow {
 /// that other programs can read it. Texts that a spreadsheet would take for a formula are made harmless.
 pub fn head_counts_csv(rows: &[HeadCountRow]) -> Vec<u8> {
     let mut csv = String::from("\u{feff}");
-    push_record(&mut csv, HEADINGS);
+    push_record(&mut csv, &HEADINGS);
     for row in rows {
         let (day, meals) = (row.day.format("%d/%m/%Y").to_string(), row.meals.to_string());
-        push_record(&mut csv, [day.as_str(), &harmless(&row.school), &harmless(&row.class), &harmless(&row.diet), row.kind(), &meals]);
+        push_record(&mut csv, &[day.as_str(), &harmless(&row.school), &harmless(&row.class), &harmless(&row.diet), row.kind(), &meals]);
     }
     csv.into_bytes()
 }
 
 /// One line (RFC 4180, with semicolons).
-fn push_record(csv: &mut String, fields: [&str; 6]) {
+pub(super) fn push_record(csv: &mut String, fields: &[&str]) {
     for (index, field) in fields.iter().enumerate() {
         if index > 0 {
             csv.push(';');
@@ -68,7 +68,7 @@ fn push_record(csv: &mut String, fields: [&str; 6]) {
 }
 
 /// Keeps a spreadsheet from running a text as a formula (OWASP, "CSV Injection"): a leading apostrophe makes it text.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     if text.trim_start().starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) || text.starts_with(['\t', '\r', '\n']) {
         format!("'{text}")
     } else {

@@ -1,6 +1,7 @@
 //! The desk: use cases, one transaction each (design §2).
 
 pub mod audit;
+pub mod call_file;
 pub mod calls;
 pub mod child;
 pub mod closing;

@@ -13,7 +13,10 @@ use serde_spanned::Spanned;
 
 use crate::{
     canteen::window::Window,
-    telephony::sip::{SipConfig, Trunk},
+    telephony::{
+        sip::{SipConfig, Trunk},
+        trace::TraceSettings,
+    },
 };
 
 /// Everything that `serve` is told.
@@ -37,6 +40,8 @@ pub struct Config {
     pub ente: Vec<Spanned<EnteSection>>,
     /// Called numbers.
     pub number: Vec<Spanned<NumberSection>>,
+    /// Writes SIP down, for whoever looks for a fault; read again at SIGHUP.
+    pub trace: Option<TraceSettings>,
     /// How long running calls may finish at shutdown, in seconds.
     #[serde(default = "default_drain")]
     pub drain_seconds: u64,
@@ -193,6 +198,9 @@ impl Config {
                 problems.push(format!("{file}:{line}: number {} is there twice", number.called));
             }
         }
+        if config.trace.as_ref().is_some_and(|trace| trace.hep.is_none() && trace.pcap.is_none()) {
+            problems.push(format!("{file}: [trace] goes nowhere: give hep or pcap, or leave it out"));
+        }
         for ente in &config.ente {
             let line = line_of(ente.span().start);
             let ente = ente.get_ref();
@@ -245,6 +253,16 @@ mod tests {
         assert_eq!(config.number.len(), 1);
         assert_eq!(config.ente[0].get_ref().window(), Window::default());
         assert!(config.sip_config().trunk_of("203.0.113.9".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_trace_goes_somewhere_or_is_left_out() {
+        assert_eq!(Config::parse("x.toml", GOOD).unwrap().trace, None);
+        let on = GOOD.replace("# [trace]", "[trace]").replace("# hep = ", "hep = ").replace("# callers = ", "callers = ");
+        let trace = Config::parse("x.toml", &on).unwrap().trace.unwrap();
+        assert_eq!((trace.hep_node, trace.callers), (2_001, vec!["3471234567".to_owned()]));
+        let nowhere = Config::parse("x.toml", &format!("{GOOD}\n[trace]\n")).unwrap_err();
+        assert!(nowhere.to_string().contains("[trace] goes nowhere"), "{nowhere}");
     }
 
     #[test]

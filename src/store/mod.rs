@@ -87,6 +87,19 @@ impl StoreError {
     pub fn is_duplicate(&self) -> bool {
         matches!(self, Self::Sql(sqlx::Error::Database(e)) if e.is_unique_violation())
     }
+
+    /// Will the same statement fail again, because of what it holds? Everything else may be over in a while.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            // A broken constraint; PostgreSQL's "data exception" (SQLSTATE 22), e.g. a text that it cannot hold.
+            Self::Sql(sqlx::Error::Database(e)) => {
+                let other = matches!(e.kind(), sqlx::error::ErrorKind::Other);
+                !other || e.code().is_some_and(|code| code.len() == 5 && code.starts_with("22"))
+            }
+            Self::Sql(sqlx::Error::Encode(_) | sqlx::Error::Decode(_)) | Self::Unknown { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// How long a transaction waits for a connection or for SQLite's writer before it gives up: a

@@ -20,6 +20,10 @@ pub struct IncomingCall {
     pub caller: Option<String>,
     /// Called number: the user part of the request URI, digits (and a leading `+`) only.
     pub called: String,
+    /// The number that was called first, where the call was forwarded to `called` (`Diversion`, `History-Info`).
+    pub diverted_from: Option<String>,
+    /// What the peer's signalling calls itself (`User-Agent`), one short line.
+    pub user_agent: Option<String>,
     /// Where the signalling came from.
     pub peer: SocketAddr,
     /// When the INVITE arrived (UTC).
@@ -80,10 +84,113 @@ pub enum EndCause {
     WeHungUp,
     /// The caller sent CANCEL before the answer was acknowledged, or never acknowledged it.
     Abandoned,
-    /// No ACK, no media, session timer ran out, transport gone.
-    Failed(&'static str),
+    /// Something went wrong or took too long, and we sent BYE.
+    Failed(Failure),
     /// Server shutdown.
     Shutdown,
+}
+
+/// What can go wrong with a call that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Our answer, or our answer to a re-INVITE, was never acknowledged.
+    NoAck,
+    /// Our offer was answered in no ACK, or by nothing that can be used.
+    NoAnswerInAck,
+    /// The caller was heard and then is not any more.
+    DeadMedia,
+    /// The media engine has ended.
+    MediaGone,
+    /// The longest time that a call may take.
+    LongestCall,
+    /// The caller's side did not refresh the session (RFC 4028).
+    SessionExpired,
+    /// The caller's side does not answer our refresh, or knows of no such call.
+    RefreshUnanswered,
+    /// A request of ours inside the call was answered with a challenge that we cannot meet.
+    Challenged,
+}
+
+impl EndCause {
+    /// The cause as it stands in the CDR.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::CallerHungUp => "caller_hung_up",
+            Self::WeHungUp => "we_hung_up",
+            Self::Abandoned => "abandoned",
+            Self::Shutdown => "shutdown",
+            Self::Failed(failure) => match failure {
+                Failure::NoAck => "no ACK",
+                Failure::NoAnswerInAck => "no usable answer in ACK",
+                Failure::DeadMedia => "dead media",
+                Failure::MediaGone => "media gone",
+                Failure::LongestCall => "longest call",
+                Failure::SessionExpired => "session expired",
+                Failure::RefreshUnanswered => "session refresh unanswered",
+                Failure::Challenged => "challenged in the call",
+            },
+        }
+    }
+
+    /// Who let go first.
+    pub fn released_by(self) -> Side {
+        match self {
+            Self::CallerHungUp | Self::Abandoned => Side::Caller,
+            Self::WeHungUp | Self::Failed(_) | Self::Shutdown => Side::Line,
+        }
+    }
+}
+
+/// A side of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The caller's, or the network between.
+    Caller,
+    /// Ours.
+    Line,
+}
+
+impl Side {
+    /// As it stands in the CDR.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Line => "line",
+        }
+    }
+}
+
+/// The ways by which keys came in on a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyWays {
+    /// Telephone events in RTP (RFC 4733).
+    pub events: bool,
+    /// SIP INFO.
+    pub info: bool,
+    /// Tones in the audio.
+    pub tones: bool,
+}
+
+impl KeyWays {
+    /// As it stands in the CDR: `rfc4733`, `info`, `inband`, joined by `+`; `None` where no key came.
+    pub fn words(self) -> Option<String> {
+        let ways = [(self.events, "rfc4733"), (self.info, "info"), (self.tones, "inband")];
+        let used: Vec<_> = ways.iter().filter(|(used, _)| *used).map(|(_, word)| *word).collect();
+        (!used.is_empty()).then(|| used.join("+"))
+    }
+}
+
+/// How well the caller's audio came in, as far as it was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MediaQuality {
+    /// Packets of the caller's that never came.
+    pub lost: Option<u64>,
+    /// Of all packets of the caller's, how many were lost, in 1/10,000.
+    pub loss: Option<u16>,
+    /// Interarrival jitter (RFC 3550 §6.4.1) at the end, in microseconds.
+    pub jitter_us: Option<u32>,
+    /// Estimated mean opinion score (G.107), times 100.
+    pub mos: Option<u16>,
 }
 
 /// A call detail record: what telephony knows of a finished (or refused) call (CDR).
@@ -91,7 +198,9 @@ pub enum EndCause {
 pub struct CallRecord {
     /// The call.
     pub call: IncomingCall,
-    /// When 200 OK was sent, `None` if never.
+    /// When 180 or 183 was first sent, `None` if never.
+    pub ringing_at: Option<DateTime<Utc>>,
+    /// When our 200 OK was acknowledged, `None` if never.
     pub answered_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: DateTime<Utc>,
@@ -99,14 +208,27 @@ pub struct CallRecord {
     pub status: u16,
     /// Short cause for the CDR, e.g. `caller_hung_up`, `refused: unknown number`.
     pub cause: String,
+    /// The cause in the telephone network's words (Q.850): the peer's own where it gave one, else what the
+    /// status or the end stands for.
+    pub q850: u8,
+    /// The peer's `Reason`, as it came.
+    pub reason: Option<String>,
+    /// Who let go first.
+    pub released_by: Side,
     /// `PCMA` or `PCMU`, `None` when not negotiated.
     pub codec: Option<&'static str>,
+    /// Was the media encrypted (SRTP)?
+    pub srtp: bool,
     /// RTP packets sent.
     pub packets_sent: u64,
     /// RTP packets received from the caller.
     pub packets_received: u64,
     /// Keys received.
     pub digits: u32,
+    /// How they came in.
+    pub key_ways: KeyWays,
+    /// How well the caller's audio came in.
+    pub quality: MediaQuality,
 }
 
 /// An answered call, handed to its user.

@@ -6,3 +6,4 @@ pub mod g711;
 pub mod phone;
 pub mod rtp;
 pub mod sip;
+pub mod trace;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use super::{
     machine::{Input, Machine, Output, Reply, Request},
@@ -53,21 +53,23 @@ impl<D: LineDesk, L: CallLog> Line<D, L> {
         Self { desk, log, routes, prompts }
     }
 
-    fn route(&self, called: &str) -> Option<&Route> {
-        self.routes.get(called)
+    /// Where a call leads: by the number in the request, or, where that is none of ours (a trunk's main number), by the one
+    /// that was called first and forwarded here.
+    fn route(&self, call: &IncomingCall) -> Option<&Route> {
+        self.routes.get(&call.called).or_else(|| self.routes.get(call.diverted_from.as_ref()?))
     }
 }
 
 impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     async fn admit(&self, call: &IncomingCall) -> Admission {
-        match self.route(&call.called) {
+        match self.route(call) {
             Some(_) => Admission::Answer,
             None => Admission::Refuse { status: 404, cause: "unknown number".to_owned() },
         }
     }
 
     async fn run(&self, mut call: Call) {
-        let Some(route) = self.route(&call.info.called) else { return };
+        let Some(route) = self.route(&call.info) else { return };
         let caller = Caller { call_id: call.info.call_id.clone(), ente: route.ente, number: call.info.caller.clone() };
         let mut talk = Talk {
             machine: Machine::new(route.plan.load_full()),
@@ -80,7 +82,7 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     }
 
     async fn finished(&self, record: CallRecord) {
-        let ente = self.route(&record.call.called).map(|route| route.ente);
+        let ente = self.route(&record.call).map(|route| route.ente);
         self.log.record(ente, record).await;
     }
 }
@@ -132,11 +134,12 @@ impl<D: LineDesk> Talk<D> {
                 let (desk, caller, replies) = (Arc::clone(&self.desk), self.caller.clone(), replies.clone());
                 // On its own: the caller goes on being heard meanwhile, and an operation that has
                 // begun is brought to its end even if the caller hangs up.
-                tokio::spawn(async move {
+                let asking = async move {
                     let answer = ask(desk.as_ref(), &caller, request).await;
                     // Nobody waits any more where the call has ended.
                     let _ = replies.send((id, answer)).await;
-                });
+                };
+                tokio::spawn(asking.in_current_span());
                 return true;
             }
         };
@@ -176,17 +179,81 @@ pub(super) async fn ask<D: LineDesk>(desk: &D, caller: &Caller, request: Request
     match timeout(DESK_PATIENCE, answer).await {
         Ok(Ok(reply)) => {
             if operating {
-                info!(call = caller.call_id, "operation answered");
+                info!("operation answered");
             }
             reply
         }
         Ok(Err(error)) => {
-            warn!(call = caller.call_id, %error, "the desk is unavailable");
+            warn!(%error, "the desk is unavailable");
             Reply::Unavailable
         }
         Err(_) => {
-            warn!(call = caller.call_id, "the desk did not answer in time");
+            warn!("the desk did not answer in time");
             Reply::Unavailable
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, NaiveDate};
+
+    use super::*;
+    use crate::{
+        canteen::{ChildId, Choice},
+        desk::line::{DayOutlook, Identification, LineHours, LineOutcome},
+    };
+
+    /// A desk that is never there, and a log that forgets.
+    struct Nobody;
+
+    impl LineDesk for Nobody {
+        async fn hours(&self, _: EnteId) -> Result<LineHours, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+        async fn identify(&self, _: &Caller, _: &str) -> Result<Identification, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+        async fn preview(&self, _: &Caller, _: ChildId, _: Choice) -> Result<LineOutcome, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+        async fn operate(&self, _: &Caller, _: ChildId, _: Choice, _: Option<NaiveDate>, _: u32) -> Result<LineOutcome, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+        async fn outlook(&self, _: &Caller, _: ChildId, _: usize) -> Result<Vec<DayOutlook>, DeskUnavailable> {
+            Err(DeskUnavailable("nobody".into()))
+        }
+    }
+
+    impl CallLog for Nobody {
+        async fn record(&self, _: Option<EnteId>, _: CallRecord) {}
+    }
+
+    #[test]
+    fn a_forwarded_call_is_known_by_the_number_called_first() {
+        let plan: Plan = Plan::load(std::path::Path::new("dialplans/mensa.toml")).unwrap();
+        let plan = Arc::new(ArcSwap::from_pointee(plan));
+        let route = |ente| Route { ente: EnteId(ente), plan: Arc::clone(&plan) };
+        let routes = HashMap::from([("800123456".to_owned(), route(1)), ("0182971111".to_owned(), route(2))]);
+        let prompts = PromptLibrary::load(std::path::Path::new("prompts/it")).unwrap();
+        let line = Line::new(Arc::new(Nobody), Nobody, routes, Arc::new(ArcSwap::from_pointee(prompts)));
+        let ente = |called: &str, diverted_from: Option<&str>| {
+            let call = IncomingCall {
+                call_id: String::new(),
+                sip_call_id: String::new(),
+                trunk: String::new(),
+                caller: None,
+                called: called.into(),
+                diverted_from: diverted_from.map(Into::into),
+                user_agent: None,
+                peer: ([127, 0, 0, 1], 5_060).into(),
+                at: DateTime::UNIX_EPOCH,
+            };
+            line.route(&call).map(|route| route.ente.0)
+        };
+        assert_eq!(ente("800123456", None), Some(1));
+        assert_eq!(ente("800123456", Some("0182971111")), Some(1), "the number in the request goes before");
+        assert_eq!(ente("0110000001", Some("0182971111")), Some(2), "the trunk's main number is none of ours");
+        assert_eq!((ente("0110000001", None), ente("0110000001", Some("0110000002"))), (None, None));
     }
 }

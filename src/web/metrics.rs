@@ -45,6 +45,8 @@ fn calls(registry: &mut Registry, web: &Web) {
         ("stranger_requests", "Requests from no trunk", stats.strangers),
         ("dropped_requests", "Requests left unanswered: too many from one source", stats.dropped),
         ("keys", "Keys received", stats.keys),
+        ("trace_dropped", "SIP messages that the trace was too slow for", web.sip.trace().dropped()),
+        ("call_records_unwritten", "Call records that are only in the log", web.unwritten_records.load(Ordering::Relaxed)),
     ];
     for (name, help, value) in counters {
         registry.register(name, help, ConstCounter::new(value));

@@ -2,7 +2,7 @@
 
 mod metrics;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use askama::Template;
 use axum::{
@@ -30,6 +30,8 @@ pub struct Web {
     pub sip: Monitor,
     /// How to call, where there is something to tell (the demo).
     pub guide: Option<Arc<Guide>>,
+    /// Call records that are only in the log.
+    pub unwritten_records: Arc<AtomicU64>,
     /// When the process started.
     pub started: std::time::Instant,
     /// The enti served here, by name.

@@ -8,26 +8,29 @@ use std::{
 use chrono::{DateTime, Utc};
 use rsipstack::{
     dialog::{
-        dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle},
+        dialog::{Dialog, DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle},
         invite_dialog::InviteDialog,
     },
-    sip::{Header, Method, Request, StatusCode},
+    sip::{Header, HeadersExt, Method, Param, Request, Response, StatusCode, ToTypedHeader as _, Transport},
 };
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tracing::{debug, info};
+use tracing::{Instrument as _, debug, info};
 
 use super::{
     headers,
+    leg::{Leg, cseq},
+    reason::{self, Reason},
+    refresh::{Refresh, Refreshed, Turns},
     sdp::{Agreed, Description, Local},
     server::{ALLOW, Shared},
     session_timer::{Refresher, SessionTimer},
-    uas::{Refusal, session_timer, success_headers},
+    uas::{Refusal, extensions, session_timer, success_headers},
 };
 use crate::telephony::{
-    call::{Call, CallCommand, CallEvent, CallHandler, EndCause, IncomingCall},
+    call::{Call, CallCommand, CallEvent, CallHandler, EndCause, Failure, IncomingCall, KeyWays},
     rtp::engine::{Media, MediaEvent},
 };
 
@@ -37,48 +40,85 @@ const EVENT_QUEUE: usize = 64;
 const COMMAND_QUEUE: usize = 16;
 /// How long the caller's side may take to acknowledge our answer: 64 × T1 (RFC 3261 §13.3.1.4), and a little.
 const ACK_PATIENCE: Duration = Duration::from_secs(35);
-
 /// How long the answer to our BYE is waited for before the call's place is free again.
 const BYE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The headers of a request of ours that refreshes the session.
-fn refresh_headers(timer: SessionTimer, body: bool) -> Vec<Header> {
-    let mut list = vec![
-        Header::Allow(ALLOW.into()),
-        Header::Supported("timer".into()),
-        Header::Other("Session-Expires".into(), timer.header_in_our_request()),
-    ];
-    if body {
-        list.push(Header::ContentType("application/sdp".into()));
-    }
-    list
-}
-
-/// Why the caller's side could not be told of its call's end, or was.
+/// How a call ended.
 pub(super) struct Ended {
     pub cause: EndCause,
     /// The final status of the INVITE.
     pub status: u16,
+    /// What the caller's side said of it.
+    pub reason: Reason,
+}
+
+impl Ended {
+    fn new(cause: EndCause) -> Self {
+        Self { cause, status: 200, reason: Reason::default() }
+    }
 }
 
 /// A call that has been answered.
 pub(super) struct Running<'a> {
-    pub dialog: &'a InviteDialog,
-    pub states: DialogStateReceiver,
-    pub media: &'a Media,
-    pub local: Local,
+    dialog: &'a InviteDialog,
+    leg: &'a Leg,
+    states: DialogStateReceiver,
+    media: &'a Media,
+    local: Local,
+    shared: &'a Shared,
     /// Our description as last sent.
     pub described: String,
     pub agreed: Option<Agreed>,
     pub timer: Option<SessionTimer>,
-    pub shared: &'a Shared,
     pub digits: u32,
+    pub key_ways: KeyWays,
     pub answered_at: Option<DateTime<Utc>>,
     /// We have sent an offer (delayed offer, or in a re-INVITE) whose answer comes with the ACK.
-    pub offer_pending: bool,
+    offer_pending: bool,
+    /// The CSeq of the caller's side's re-INVITE that we have accepted and whose ACK has not come yet.
+    unacknowledged: Option<u32>,
+    turns: Arc<Turns>,
+    /// Does the caller's side take UPDATE?
+    pub takes_update: bool,
 }
 
-impl Running<'_> {
+/// By which way a key came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyWay {
+    Media,
+    Info,
+}
+
+impl<'a> Running<'a> {
+    /// A call that has just been answered.
+    pub fn new(
+        dialog: &'a InviteDialog,
+        leg: &'a Leg,
+        states: DialogStateReceiver,
+        media: &'a Media,
+        local: Local,
+        shared: &'a Shared,
+    ) -> Self {
+        Self {
+            dialog,
+            leg,
+            states,
+            media,
+            local,
+            shared,
+            described: String::new(),
+            agreed: None,
+            timer: None,
+            digits: 0,
+            key_ways: KeyWays::default(),
+            answered_at: None,
+            offer_pending: false,
+            unacknowledged: None,
+            turns: Arc::default(),
+            takes_update: false,
+        }
+    }
+
     /// Waits for the ACK, lets the user have the call, and sees it through.
     pub async fn run<H: CallHandler>(
         &mut self,
@@ -90,20 +130,20 @@ impl Running<'_> {
         if let Some(ended) = self.wait_for_ack().await {
             return ended;
         }
-        if self.offer_pending && !self.take_answer_in_ack() {
-            return self.hang_up(EndCause::Failed("no usable answer in ACK")).await;
+        if self.offer_pending {
+            self.take_answer(self.dialog.last_remote_ack().as_ref());
         }
-        let Some(agreed) = self.agreed.clone() else { return self.hang_up(EndCause::Failed("nothing agreed on")).await };
+        let Some(agreed) = self.agreed.clone() else { return self.hang_up(EndCause::Failed(Failure::NoAnswerInAck)).await };
         self.media.start(agreed);
         self.answered_at = Some(self.shared.clock.now());
         self.shared.counters.answered.fetch_add(1, Ordering::Relaxed);
-        info!(call = info.call_id, trunk = info.trunk, called = info.called, "call answered");
+        info!(trunk = info.trunk, called = info.called, "call answered");
 
         let (command_sender, mut commands) = mpsc::channel(COMMAND_QUEUE);
         let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
         let user = Arc::clone(handler);
         let call = Call { info: info.clone(), commands: command_sender, events: event_receiver };
-        tokio::spawn(async move { user.run(call).await });
+        tokio::spawn(async move { user.run(call).await }.in_current_span());
 
         let call_ends = Instant::now() + self.shared.config.max_call;
         let (refreshed, mut refreshes) = mpsc::channel(1);
@@ -115,10 +155,10 @@ impl Running<'_> {
                     None => session_acts = self.session_deadline_after(session_acts),
                 },
                 event = media_events.recv() => match event {
-                    Some(MediaEvent::Key(key)) => self.on_key(key, &events),
+                    Some(MediaEvent::Key(key)) => self.on_key(key, KeyWay::Media, &events),
                     Some(MediaEvent::Played(id)) => self.tell(&events, CallEvent::Played { id }),
-                    Some(MediaEvent::Dead) => break EndCause::Failed("dead media"),
-                    None => break EndCause::Failed("media gone"),
+                    Some(MediaEvent::Dead) => break EndCause::Failed(Failure::DeadMedia),
+                    None => break EndCause::Failed(Failure::MediaGone),
                 },
                 command = commands.recv() => match command {
                     Some(CallCommand::Play { id, clips }) => self.media.play(id, clips),
@@ -126,60 +166,64 @@ impl Running<'_> {
                     // The user has returned or asks for it.
                     Some(CallCommand::HangUp) | None => break EndCause::WeHungUp,
                 },
-                () = sleep_until(call_ends) => break EndCause::Failed("longest call"),
+                () = sleep_until(call_ends) => break EndCause::Failed(Failure::LongestCall),
                 () = sleep_until(session_acts) => match self.timer.map(|t| t.refresher) {
                     Some(Refresher::Us) => {
                         self.refresh(&refreshed);
                         session_acts = self.session_deadline();
                     }
-                    _ => break EndCause::Failed("session expired"),
+                    _ => break EndCause::Failed(Failure::SessionExpired),
                 },
-                Some(alive) = refreshes.recv() => if !alive {
-                    break EndCause::Failed("session refresh unanswered");
+                Some(refreshed) = refreshes.recv() => match refreshed {
+                    Refreshed::Alive { timer, answer } => {
+                        self.on_refreshed(timer, answer.as_deref());
+                        session_acts = self.session_deadline();
+                    }
+                    Refreshed::Gone => break EndCause::Failed(Failure::RefreshUnanswered),
                 },
                 () = self.shared.hang_up.cancelled() => break EndCause::Shutdown,
             }
         };
         self.tell(&events, CallEvent::Ended(cause));
         if cause == EndCause::CallerHungUp {
-            return Ended { cause, status: 200 };
+            return Ended { reason: self.leg.bye_reason(), ..Ended::new(cause) };
         }
         self.hang_up(cause).await
     }
 
     /// Until the ACK; `Some` when the call is over before it.
     async fn wait_for_ack(&mut self) -> Option<Ended> {
-        let abandoned = Some(Ended { cause: EndCause::Abandoned, status: 487 });
+        let abandoned = || Some(Ended { status: 487, ..Ended::new(EndCause::Abandoned) });
         let patience = Instant::now() + ACK_PATIENCE;
         loop {
             let state = tokio::select! {
                 state = self.states.recv() => state,
-                () = sleep_until(patience) => return Some(self.hang_up(EndCause::Failed("no ACK")).await),
+                () = sleep_until(patience) => return Some(self.hang_up(EndCause::Failed(Failure::NoAck)).await),
                 () = self.shared.hang_up.cancelled() => return Some(self.hang_up(EndCause::Shutdown).await),
             };
             match state {
                 Some(DialogState::Confirmed(..)) => return None,
-                Some(DialogState::Terminated(_, TerminatedReason::UacCancel)) | None => return abandoned,
+                Some(DialogState::Terminated(_, TerminatedReason::UacCancel)) | None => return abandoned(),
                 Some(DialogState::Terminated(_, TerminatedReason::Timeout)) => {
-                    return Some(Ended { cause: EndCause::Failed("no ACK"), status: 200 });
+                    return Some(Ended::new(EndCause::Failed(Failure::NoAck)));
                 }
                 // BYE may overtake the ACK.
-                Some(DialogState::Terminated(..)) => return Some(Ended { cause: EndCause::CallerHungUp, status: 200 }),
+                Some(DialogState::Terminated(..)) => {
+                    return Some(Ended { reason: self.leg.bye_reason(), ..Ended::new(EndCause::CallerHungUp) });
+                }
                 Some(_) => {}
             }
         }
     }
 
-    /// The caller's side answered our offer in its ACK.
-    fn take_answer_in_ack(&mut self) -> bool {
+    /// The caller's side answered our offer in this ACK; what was agreed on before stands where it did not.
+    fn take_answer(&mut self, ack: Option<&Request>) {
         self.offer_pending = false;
-        let Some(ack) = self.dialog.last_remote_ack() else { return false };
-        let agreed = Description::parse(&ack.body).and_then(|d| d.agree());
-        if let Err(error) = &agreed {
-            debug!(%error, "answer in ACK");
+        let Some(ack) = ack else { return };
+        match Description::parse(&ack.body).and_then(|d| d.agree()) {
+            Ok(agreed) => self.agreed = Some(agreed),
+            Err(error) => debug!(%error, "answer in ACK"),
         }
-        self.agreed = agreed.ok().or(self.agreed.take());
-        self.agreed.is_some()
     }
 
     /// The user may be slow or gone; a call never waits for it.
@@ -189,8 +233,12 @@ impl Running<'_> {
         }
     }
 
-    fn on_key(&mut self, key: char, events: &mpsc::Sender<CallEvent>) {
+    fn on_key(&mut self, key: char, way: KeyWay, events: &mpsc::Sender<CallEvent>) {
         self.digits += 1;
+        match way {
+            KeyWay::Media => self.key_ways.events = true,
+            KeyWay::Info => self.key_ways.info = true,
+        }
         self.shared.counters.keys.fetch_add(1, Ordering::Relaxed);
         self.tell(events, CallEvent::Digit(key));
     }
@@ -199,49 +247,81 @@ impl Running<'_> {
     async fn on_state(&mut self, state: Option<DialogState>, events: &mpsc::Sender<CallEvent>) -> Option<EndCause> {
         match state? {
             // A re-INVITE of the caller's side was answered and never acknowledged.
-            DialogState::Terminated(_, TerminatedReason::Timeout) => return Some(EndCause::Failed("no ACK")),
+            DialogState::Terminated(_, TerminatedReason::Timeout) => return Some(EndCause::Failed(Failure::NoAck)),
+            DialogState::Terminated(_, TerminatedReason::ProxyAuthRequired) => return Some(EndCause::Failed(Failure::Challenged)),
             DialogState::Terminated(..) => return Some(EndCause::CallerHungUp),
             DialogState::Updated(_, request, handle) => self.on_update(&request, &handle).await,
-            DialogState::Confirmed(..) if self.offer_pending && self.take_answer_in_ack() => self.restart_media(),
+            DialogState::Confirmed(..) => self.on_ack(),
             DialogState::Info(_, request, handle) => {
                 // Where telephone events were agreed on, INFO would tell the same key twice.
                 let key = headers::info_key(&request).filter(|_| self.agreed.as_ref().is_none_or(|a| a.events.is_none()));
                 if let Some(key) = key {
-                    self.on_key(key, events);
+                    self.on_key(key, KeyWay::Info, events);
                 }
                 reply(&handle, 200, vec![], None).await;
             }
             DialogState::Options(_, _, handle) => reply(&handle, 200, vec![Header::Allow(ALLOW.into())], None).await,
-            // We are nobody who can be transferred.
-            DialogState::Refer(_, _, handle) => reply(&handle, 603, vec![], None).await,
-            DialogState::Message(_, _, handle) | DialogState::Notify(_, _, handle) => {
-                reply(&handle, 405, vec![Header::Allow(ALLOW.into())], None).await;
-            }
             _ => {}
         }
         None
     }
 
-    /// re-INVITE or UPDATE: hold, resume, a new address, or only a session refresh.
+    /// Perhaps the ACK of a re-INVITE: the stack says the same after other requests.
+    fn on_ack(&mut self) {
+        let Some(ack) = self.dialog.last_remote_ack().filter(|ack| self.unacknowledged.is_some() && cseq(ack) == self.unacknowledged)
+        else {
+            return;
+        };
+        self.unacknowledged = None;
+        self.turns.theirs.store(false, Ordering::Relaxed);
+        if self.offer_pending {
+            self.take_answer(Some(&ack));
+            self.restart_media();
+        }
+    }
+
+    /// re-INVITE or UPDATE: hold, resume, a new address or codec, or only a session refresh.
     async fn on_update(&mut self, request: &Request, handle: &TransactionHandle) {
-        match self.negotiate(request) {
+        let invite = request.method == Method::Invite;
+        // An offer of each side at once, or two INVITEs (RFC 3261 §14.2, RFC 3311 §5.2).
+        let crosses = (invite || !request.body.is_empty()) && (self.offer_pending || self.turns.ours.load(Ordering::Relaxed));
+        let outcome = if crosses { Err(Refusal::new(491, "crosses ours")) } else { self.negotiate(request) };
+        match outcome {
             Ok(body) => {
+                if invite {
+                    self.unacknowledged = cseq(request);
+                    self.turns.theirs.store(true, Ordering::Relaxed);
+                }
                 let list = success_headers(self.timer, body.is_some());
                 reply(handle, 200, list, body.map(String::into_bytes)).await;
+                self.retarget(request);
                 if !self.offer_pending {
                     self.restart_media();
                 }
             }
             // The session goes on as it was (RFC 3261 §14.2).
             Err(refusal) => {
-                debug!(status = refusal.status, cause = refusal.cause, "offer in mid-call refused");
+                debug!(status = refusal.status, cause = refusal.cause, "change in mid-call refused");
                 reply(handle, refusal.status, refusal.headers, None).await;
             }
         }
     }
 
+    /// The caller's side may have moved: our requests go to its newest Contact (RFC 3261 §12.2).
+    fn retarget(&self, message: &impl HeadersExt) {
+        let Some(contact) = message.typed_contact_headers().ok().and_then(|list| list.into_iter().next()) else { return };
+        let mut uri = contact.uri;
+        let transport = message.via_header().ok().and_then(|via| via.typed().ok()).map_or(Transport::Udp, |via| via.transport);
+        if transport != Transport::Udp && !uri.params.iter().any(|p| matches!(p, Param::Transport(_))) {
+            // Where its requests come from; the Contact need not say so.
+            uri.params.push(Param::Transport(transport));
+        }
+        Dialog::Invite(self.dialog.clone()).set_remote_target(uri, message.contact_header().ok().cloned());
+    }
+
     /// The body to answer with.
     fn negotiate(&mut self, request: &Request) -> Result<Option<String>, Refusal> {
+        extensions(request)?;
         let timer = session_timer(request)?;
         let invite = request.method == Method::Invite;
         if request.body.is_empty() {
@@ -279,39 +359,42 @@ impl Running<'_> {
     }
 
     /// Keeps the session alive where that fell to us. The answer may take its time: the call goes
-    /// on meanwhile, and `done` is told whether the caller's side is still there.
-    fn refresh(&self, done: &mpsc::Sender<bool>) {
+    /// on meanwhile, and `done` is told what became of it.
+    fn refresh(&self, done: &mpsc::Sender<Refreshed>) {
         let Some(timer) = self.timer else { return };
-        let (dialog, described, done) = (self.dialog.clone(), self.described.clone(), done.clone());
-        tokio::spawn(async move {
-            let answer = if headers::allows(&dialog.initial_request(), "UPDATE") {
-                dialog.update(Some(refresh_headers(timer, false)), None).await
-            } else {
-                // The same description under the same version: nothing changes (RFC 3264 §8).
-                dialog.reinvite(Some(refresh_headers(timer, true)), Some(described.into_bytes())).await
-            };
-            // Refused is still alive; gone is who knows of no such call, or does not answer (RFC 4028 §10).
-            // No answer at all: the dialog was busy with a request of the caller's side, which is as good.
-            let gone = |status: u16| matches!(status, 408 | 481);
-            let alive = answer.as_ref().is_ok_and(|a| a.as_ref().is_none_or(|response| !gone(response.status_code.code())));
-            if !alive {
-                debug!(?answer, "session refresh");
-            }
-            // Nobody waits where the call has ended meanwhile.
-            let _ = done.send(alive).await;
-        });
+        let refresh = Refresh {
+            dialog: self.dialog.clone(),
+            turns: Arc::clone(&self.turns),
+            described: self.described.clone(),
+            timer,
+            by_update: self.takes_update,
+        };
+        tokio::spawn(refresh.run(done.clone()).in_current_span());
+    }
+
+    /// Our refresh was answered; a re-INVITE's answer may say something new.
+    fn on_refreshed(&mut self, timer: SessionTimer, answer: Option<&Response>) {
+        self.timer = Some(timer);
+        let Some(answer) = answer else { return };
+        self.retarget(answer);
+        let agreed = Description::parse(&answer.body).and_then(|d| d.agree()).ok();
+        if agreed.is_some() && agreed != self.agreed {
+            self.agreed = agreed;
+            self.restart_media();
+        }
     }
 
     /// Sends BYE. A side that does not answer it is not waited for; the transaction goes on by itself.
     async fn hang_up(&self, cause: EndCause) -> Ended {
         let dialog = self.dialog.clone();
-        let bye = tokio::spawn(async move {
-            if let Err(error) = dialog.hangup().await {
+        let why = reason::header(reason::of_end(cause));
+        let bye = async move {
+            if let Err(error) = dialog.hangup_with_headers(Some(vec![why])).await {
                 debug!(%error, "BYE");
             }
-        });
-        let _ = tokio::time::timeout(BYE_PATIENCE, bye).await;
-        Ended { cause, status: 200 }
+        };
+        let _ = tokio::time::timeout(BYE_PATIENCE, tokio::spawn(bye.in_current_span())).await;
+        Ended::new(cause)
     }
 }
 

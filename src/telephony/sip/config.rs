@@ -8,6 +8,8 @@ use std::{
 
 use ipnet::IpNet;
 
+use crate::telephony::trace::Trace;
+
 /// Settings of the SIP endpoint.
 #[derive(Debug, Clone)]
 pub struct SipConfig {
@@ -29,6 +31,8 @@ pub struct SipConfig {
     pub dead_media: Duration,
     /// Who may call.
     pub trunks: Vec<Trunk>,
+    /// Writes SIP down where that is asked for; it can be switched later.
+    pub trace: Trace,
 }
 
 /// A provider's trunk, recognised by where its packets come from.
@@ -54,6 +58,7 @@ impl Default for SipConfig {
             max_call: Duration::from_mins(10),
             dead_media: Duration::from_mins(1),
             trunks: Vec::new(),
+            trace: Trace::default(),
         }
     }
 }

@@ -1,68 +1,89 @@
-//! What the headers of a call say: who calls, which number, which extensions.
+//! What the headers of a request say: lists, addresses, extensions, the key in an INFO.
 
 use rsipstack::sip::{HeadersExt, Request};
 
-/// The longest number (E.164 has 15 digits; a short prefix may stand before it).
-const LONGEST_NUMBER: usize = 24;
+/// The most values of a header, and entries of a list, that are looked at.
+const MOST_VALUES: usize = 32;
 
-/// The telephone number in a SIP URI's user part: digits, with a leading `+` where there is one.
-/// Parameters after `;` (RFC 3966) and visual separators are dropped; anything else is no number.
-pub fn number(user: &str) -> Option<String> {
-    let user = user.split(';').next().unwrap_or_default();
-    let (plus, digits) = user.strip_prefix('+').map_or(("", user), |rest| ("+", rest));
-    let digits: String = digits.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
-    let fits = !digits.is_empty() && digits.len() <= LONGEST_NUMBER && digits.bytes().all(|b| b.is_ascii_digit());
-    fits.then(|| format!("{plus}{digits}"))
+/// Every value of a header, in order, each line as it came.
+pub fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
+    request.headers.iter().filter(move |h| h.name().eq_ignore_ascii_case(name)).map(|h| h.value().trim()).take(MOST_VALUES)
 }
 
-/// The called number: the user part of the request URI.
-pub fn called_number(request: &Request) -> Option<String> {
-    number_in_uri(&request.uri.to_string())
+/// The entries of a header whose lines are comma-separated lists (RFC 3261 §7.3.1).
+pub fn entries<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
+    values(request, name).flat_map(|line| split(line, ',')).map(str::trim).filter(|e| !e.is_empty()).take(MOST_VALUES)
 }
 
-/// The number in a `sip:`, `sips:` or `tel:` URI. The stack's own parser takes the parameters of a
-/// user part (`sip:+39…;npdi;rn=…@host`, as ported numbers have) for the URI's.
-fn number_in_uri(uri: &str) -> Option<String> {
-    let (scheme, rest) = uri.trim().split_once(':')?;
-    match scheme.to_ascii_lowercase().as_str() {
-        "tel" => number(rest),
-        // A password may follow the user after a colon; nobody sends one.
-        "sip" | "sips" => number(rest.rsplit_once('@')?.0.split(':').next()?),
-        _ => None,
+/// Splits at a character, but not within quotes or angle brackets.
+pub fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut bracketed = false;
+        let end = unquoted(text).find(|(_, c)| {
+            bracketed = *c == '<' || bracketed && *c != '>';
+            *c == at && !bracketed
+        });
+        rest = end.and_then(|(index, _)| text.get(index + at.len_utf8()..));
+        Some(end.map_or(text, |(index, _)| &text[..index]))
+    })
+}
+
+/// The characters that stand outside quotes (RFC 3261 §25.1, `quoted-string`), with their places.
+fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.char_indices().filter(move |(_, c)| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => {
+                quoted = !quoted;
+                return false;
+            }
+            _ => return !quoted,
+        }
+        false
+    })
+}
+
+/// A `name-addr` or `addr-spec` with its header parameters (RFC 3261 §20.10): `"Name" <uri>;param=value`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameAddr<'a> {
+    /// The URI, without brackets.
+    pub uri: &'a str,
+    /// What stands behind it: nothing, or something beginning with `;`.
+    params: &'a str,
+}
+
+impl<'a> NameAddr<'a> {
+    /// Reads one entry; `None` where a bracket is never closed.
+    pub fn parse(entry: &'a str) -> Option<Self> {
+        let (uri, params) = match unquoted(entry).find(|(_, c)| *c == '<') {
+            Some((bracket, _)) => entry[bracket + 1..].split_once('>')?,
+            // Without brackets, parameters are the header's and not the URI's (RFC 3261 §20).
+            None => entry.split_at(entry.find(';').unwrap_or(entry.len())),
+        };
+        Some(Self { uri: uri.trim(), params })
+    }
+
+    /// The value of a header parameter, without its quotes; empty where it has none.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        split(self.params, ';').find_map(|p| {
+            let (key, value) = p.split_once('=').unwrap_or((p, ""));
+            key.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"'))
+        })
     }
 }
 
-/// The calling number: `P-Asserted-Identity` (RFC 3325), else `From`; `None` where the caller asked
-/// for privacy (RFC 3323) or the number is no number.
-pub fn calling_number(request: &Request) -> Option<String> {
-    let private = request
-        .header_value("Privacy")
-        .is_some_and(|v| v.split(';').any(|word| matches!(word.trim().to_ascii_lowercase().as_str(), "id" | "user" | "header")));
-    if private {
-        return None;
-    }
-    let asserted = request.header_value("P-Asserted-Identity").and_then(|v| number_in(&v));
-    asserted.or_else(|| request.header_value("From").and_then(|v| number_in(&v)))
-}
-
-/// The number in a header like `"Name" <sip:number@host>;tag=…` or `<tel:number>`.
-fn number_in(value: &str) -> Option<String> {
-    let uri = match value.split_once('<') {
-        Some((_, rest)) => rest.split('>').next()?,
-        None => value.split(';').next()?,
-    };
-    number_in_uri(uri)
-}
-
-/// The option tags in a list header such as `Require` or `Supported`.
+/// The option tags in a list header such as `Require` or `Supported`, in small letters.
 pub fn option_tags(request: &Request, header: &str) -> Vec<String> {
-    let value = request.header_value(header).unwrap_or_default();
-    value.split(',').map(|tag| tag.trim().to_ascii_lowercase()).filter(|tag| !tag.is_empty()).collect()
+    entries(request, header).map(str::to_ascii_lowercase).collect()
 }
 
 /// Does the peer take this method inside a dialog (`Allow`)?
 pub fn allows(request: &Request, method: &str) -> bool {
-    request.header_value("Allow").is_some_and(|v| v.split(',').any(|word| word.trim().eq_ignore_ascii_case(method)))
+    entries(request, "Allow").any(|word| word.eq_ignore_ascii_case(method))
 }
 
 /// Is the body a session description? A body without a type is taken for one, as telephones do.
@@ -94,11 +115,19 @@ pub fn info_key(request: &Request) -> Option<char> {
     }
 }
 
+/// A text of the peer's for logs and records: one line of printable characters, at most `most` of them.
+pub fn printable(text: &str, most: usize) -> String {
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn request(headers: &str, body: &str) -> Request {
+    /// An INVITE with these headers and this body.
+    pub(in crate::telephony::sip) fn request(headers: &str, body: &str) -> Request {
         let text = format!(
             "INVITE sip:800-123.456;phone-context=+39@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1\r\n\
              To: <sip:800123456@192.0.2.1>\r\nCall-ID: a\r\nCSeq: 1 INVITE\r\n{headers}Content-Length: {}\r\n\r\n{body}",
@@ -108,43 +137,24 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_their_many_dresses() {
-        for (user, expected) in [
-            ("800123456", Some("800123456")),
-            ("+390182970000", Some("+390182970000")),
-            ("0182-970.000;npdi", Some("0182970000")),
-            ("anonymous", None),
-            ("", None),
-            ("+", None),
-            ("1234567890123456789012345", None),
-        ] {
-            assert_eq!(number(user).as_deref(), expected, "{user}");
-        }
+    fn lists_go_over_lines_and_names_may_hold_anything() {
+        let invite = request("Diversion: \"Rossi, <M>\" <sip:1@h>;reason=user-busy, <sip:2@h>\r\nDiversion: sip:3@h;counter=1\r\n", "");
+        let list: Vec<_> = entries(&invite, "diversion").collect();
+        assert_eq!(list, ["\"Rossi, <M>\" <sip:1@h>;reason=user-busy", "<sip:2@h>", "sip:3@h;counter=1"]);
+        let first = NameAddr::parse(list[0]).unwrap();
+        assert_eq!((first.uri, first.param("Reason"), first.param("counter")), ("sip:1@h", Some("user-busy"), None));
+        let bare = NameAddr::parse(list[2]).unwrap();
+        assert_eq!((bare.uri, bare.param("counter")), ("sip:3@h", Some("1")));
+        assert_eq!(NameAddr::parse("<sip:4@h"), None);
+        assert_eq!(NameAddr::parse("\"a\\\"<b\" <sip:5@h;x=\"y\">").unwrap().uri, "sip:5@h;x=\"y\"");
     }
 
     #[test]
-    fn the_called_number_is_the_user_part_without_its_parameters() {
-        let from = "From: <sip:0182970000@192.0.2.9>;tag=1\r\n";
-        assert_eq!(called_number(&request(from, "")).as_deref(), Some("800123456"));
-        for (uri, expected) in [
-            ("sip:+390182970000;npdi;rn=+3934@192.0.2.1:5060;user=phone", Some("+390182970000")),
-            ("sips:800123456@[::1]", Some("800123456")),
-            ("tel:+39-0182-970000;phone-context=x", Some("+390182970000")),
-            ("sip:192.0.2.1", None),
-            ("mailto:800123456@example.org", None),
-        ] {
-            assert_eq!(number_in_uri(uri).as_deref(), expected, "{uri}");
-        }
-    }
-
-    #[test]
-    fn the_asserted_number_goes_before_from_and_privacy_before_both() {
-        let from = "From: \"Rossi\" <sip:0182970000@192.0.2.9>;tag=1\r\n";
-        let asserted = "P-Asserted-Identity: <tel:+393471234567>\r\n";
-        assert_eq!(calling_number(&request(from, "")).as_deref(), Some("0182970000"));
-        assert_eq!(calling_number(&request(&format!("{from}{asserted}"), "")).as_deref(), Some("+393471234567"));
-        assert_eq!(calling_number(&request(&format!("{from}{asserted}Privacy: id\r\n"), "")), None);
-        assert_eq!(calling_number(&request("From: <sip:anonymous@anonymous.invalid>;tag=1\r\n", "")), None);
+    fn required_extensions_may_stand_on_several_lines() {
+        assert_eq!(
+            option_tags(&request("Require: timer , 100REL\r\nRequire: replaces\r\n", ""), "require"),
+            ["timer", "100rel", "replaces"]
+        );
     }
 
     #[test]
@@ -156,5 +166,22 @@ mod tests {
         assert_eq!(key("application/dtmf", "10"), Some('*'));
         assert_eq!(key("application/dtmf", "12345"), None);
         assert_eq!(key("text/plain", "5"), None);
+    }
+
+    #[test]
+    fn texts_of_the_peers_are_one_short_line() {
+        assert_eq!(printable(" SBC\r\n\u{1b}[31m/1.0\0", 8), "SBC   [3");
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_loses_nothing(text in "[a,;<>\"\\\\è ]{0,24}") {
+            prop_assert_eq!(split(&text, ',').collect::<Vec<_>>().join(","), text.clone());
+            for entry in split(&text, ',') {
+                if let Some(address) = NameAddr::parse(entry) {
+                    let _ = address.param("a");
+                }
+            }
+        }
     }
 }

@@ -6,8 +6,15 @@
 mod answered;
 pub mod config;
 mod door;
+mod early;
 pub mod headers;
+pub mod identity;
+mod in_dialog;
+mod leg;
 pub mod limits;
+pub mod reason;
+mod refresh;
+pub mod reliable;
 pub mod sdp;
 pub mod server;
 pub mod session_timer;

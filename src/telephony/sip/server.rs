@@ -13,7 +13,7 @@ use std::{
 use rsipstack::{
     EndpointBuilder,
     dialog::dialog_layer::DialogLayer,
-    sip::{Header, HeadersExt, Method, StatusCode},
+    sip::{Header, HeadersExt, Method, StatusCode, Transport},
     transaction::{endpoint::Endpoint, transaction::Transaction},
     transport::{SipConnection, TransportLayer, tcp_listener::TcpListenerConnection, udp::UdpConnection},
 };
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{config::SipConfig, door::Door, limits::RateLimits, uas};
+use super::{config::SipConfig, door::Door, in_dialog, leg::Legs, limits::RateLimits, uas};
 use crate::{
     ops::clock::Clock,
     telephony::{
@@ -30,11 +30,12 @@ use crate::{
             engine::{Engine, EngineCounters},
             ports::PortPool,
         },
+        trace::{Tap, Trace},
     },
 };
 
 /// The methods that we know (`Allow`).
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO";
+pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, PRACK";
 /// Source addresses whose rate is watched one by one.
 const WATCHED_SOURCES: usize = 10_000;
 /// What a stranger is answered a second; beyond that, silence.
@@ -129,6 +130,10 @@ pub(super) struct Shared {
     pub limits: Mutex<RateLimits>,
     /// How often everyone together is answered outside calls.
     answers: Mutex<RateLimits>,
+    /// The calls there are.
+    pub legs: Legs,
+    /// Listens for the trace.
+    pub tap: Tap,
 }
 
 /// A running SIP endpoint.
@@ -158,8 +163,10 @@ impl Server {
         let tcp = config.tcp.iter().map(|address| free_tcp(*address)).collect::<Result<Vec<_>, _>>()?;
         let engine = Engine::start(config.media_threads, PortPool::new(&config.rtp_ports), config.dead_media)?;
         let room = config.max_calls.min(engine.capacity()).min(Semaphore::MAX_PERMITS);
+        let listeners = udp.iter().map(|a| (Transport::Udp, *a)).chain(tcp.iter().map(|a| (Transport::Tcp, *a))).collect();
         let shared = Arc::new(Shared {
             clock,
+            tap: Tap { trace: config.trace.clone(), clock, listeners },
             engine,
             counters: Counters::default(),
             slots: Arc::new(Semaphore::new(room)),
@@ -167,6 +174,7 @@ impl Server {
             draining: AtomicBool::new(false),
             limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, Instant::now())),
             answers: Mutex::new(RateLimits::new(1, Instant::now())),
+            legs: Legs::default(),
             config: SipConfig { max_calls: room, udp, tcp, ..config },
         });
 
@@ -192,6 +200,7 @@ impl Server {
         let endpoint = EndpointBuilder::new()
             .with_cancel_token(stop.clone())
             .with_transport_layer(transports)
+            .with_inspector(Box::new(shared.tap.clone()))
             .with_user_agent(concat!("VoceGuida/", env!("CARGO_PKG_VERSION")))
             .build();
         let mut incoming = endpoint.incoming_transactions().map_err(|e| ServerError::Stack(e.to_string()))?;
@@ -272,6 +281,11 @@ impl Monitor {
         }
     }
 
+    /// The trace.
+    pub fn trace(&self) -> &Trace {
+        &self.shared.config.trace
+    }
+
     /// The media engine's counters.
     pub fn media(&self) -> &EngineCounters {
         self.shared.engine.counters()
@@ -280,7 +294,7 @@ impl Monitor {
 
 impl Shared {
     /// May a request outside a call be answered? Counts it where not.
-    fn may_answer(&self) -> bool {
+    pub(super) fn may_answer(&self) -> bool {
         let everyone = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let allowed = answers.allow(everyone, ANSWERS, Instant::now());
@@ -335,28 +349,18 @@ fn source(transaction: &Transaction) -> Option<SocketAddr> {
 }
 
 /// Decides at once, and without waiting, what becomes of a request.
-fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, mut transaction: Transaction) {
+fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, transaction: Transaction) {
     let Some(peer) = source(&transaction) else { return };
     // The door is shut to strangers already; dropping the transaction forgets it.
     let Some(trunk) = shared.config.trunk_of(peer.ip()) else { return };
-    let in_dialog = transaction.original.to_header().is_ok_and(|to| to.tag().is_ok_and(|tag| tag.is_some()));
-    if in_dialog {
-        match dialogs.match_dialog(&transaction) {
-            Some(mut dialog) => {
-                tokio::spawn(async move {
-                    if let Err(error) = dialog.handle(&mut transaction).await {
-                        debug!(%error, "request in a dialog");
-                    }
-                });
-            }
-            None if transaction.original.method == Method::Ack => {}
-            None if shared.may_answer() => answer(transaction, 481, vec![]),
-            None => {}
-        }
-        return;
+    if transaction.original.to_header().is_ok_and(|to| to.tag().is_ok_and(|tag| tag.is_some())) {
+        return in_dialog::handle(shared, dialogs, transaction);
     }
     if transaction.original.method != Method::Invite && !shared.may_answer() {
         return;
+    }
+    if let Some((status, list)) = in_dialog::refusal(transaction.original.method) {
+        return answer(transaction, status, list);
     }
     match transaction.original.method {
         Method::Invite => {
@@ -381,8 +385,8 @@ fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, ha
             answer(transaction, status, vec![Header::Allow(ALLOW.into()), accept]);
         }
         Method::Ack => {}
-        Method::Bye | Method::Update | Method::Info | Method::PRack | Method::Notify => answer(transaction, 481, vec![]),
-        _ => answer(transaction, 405, vec![Header::Allow(ALLOW.into())]),
+        // They make sense only inside a call.
+        _ => answer(transaction, 481, vec![]),
     }
 }
 

@@ -11,19 +11,30 @@ use rsipstack::{
     transaction::transaction::Transaction,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tracing::{debug, info};
+use tracing::{Instrument as _, Span, debug, info, info_span};
 
 use super::{
     answered::Running,
-    headers,
+    early::Early,
+    headers, identity, in_dialog,
+    leg::{Leg, cseq},
+    reason::{self, Reason},
+    refresh::session_expires,
     sdp::{Agreed, Description, Local, SdpError},
     server::{ALLOW, Shared, answer, local_ip_towards},
     session_timer::{MIN_SE, SessionTimer},
 };
 use crate::telephony::{
-    call::{Admission, CallHandler, CallRecord, EndCause, IncomingCall},
+    call::{Admission, CallHandler, CallRecord, EndCause, IncomingCall, KeyWays, MediaQuality, Side},
     rtp::engine::{Media, MediaEvent},
 };
+
+/// The extensions that a caller's side may require.
+const EXTENSIONS: [&str; 2] = ["timer", "100rel"];
+/// The most characters of a peer's name that are kept.
+const LONGEST_AGENT: usize = 80;
+/// PRACKs that may wait; more than one at once is nonsense.
+const PRACK_QUEUE: usize = 2;
 
 /// An INVITE that has passed the trunk's checks, holding its place among the calls.
 pub(super) struct NewCall {
@@ -42,7 +53,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: u16, cause: impl Into<String>) -> Self {
+    pub fn new(status: u16, cause: impl Into<String>) -> Self {
         Self { status, cause: cause.into(), headers: Vec::new() }
     }
 }
@@ -54,78 +65,130 @@ impl From<SdpError> for Refusal {
     }
 }
 
+/// Why a call was never answered.
+pub(super) enum Unanswered {
+    /// We refuse it.
+    Refused(Refusal),
+    /// The caller's side gave up, and what it said of that.
+    Abandoned(Reason),
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl NewCall {
     /// Takes the call, or refuses it; writes its CDR either way.
-    pub async fn run<H: CallHandler>(self, mut transaction: Transaction, handler: Arc<H>) {
+    pub async fn run<H: CallHandler>(self, transaction: Transaction, handler: Arc<H>) {
+        let id = uuid::Uuid::new_v4();
+        // Every log line of the call has its id.
+        let span = info_span!("call", %id);
+        self.take_in(id, transaction, handler).instrument(span).await;
+    }
+
+    async fn take_in<H: CallHandler>(self, id: uuid::Uuid, mut transaction: Transaction, handler: Arc<H>) {
         let request = transaction.original.clone();
+        let invited = self.shared.legs.invite(&request);
+        let early_end = match (&invited, identity::called_number(&request)) {
+            // By another way it is a call already (RFC 3261 §8.2.2.2).
+            (None, _) => Err(482),
+            (_, None) => Err(404),
+            _ if in_dialog::replaces_nothing(&self.shared.legs, &transaction) => Err(481),
+            (_, Some(called)) => Ok(called),
+        };
+        let called = match early_end {
+            Ok(called) => called,
+            Err(status) => {
+                self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+                return answer(transaction, status, vec![reason::header(reason::of_status(status))]);
+            }
+        };
+        let call = IncomingCall {
+            call_id: id.to_string(),
+            sip_call_id: request.header_value("Call-ID").unwrap_or_default(),
+            trunk: self.trunk.clone(),
+            caller: identity::calling_number(&request),
+            called,
+            diverted_from: identity::first_called(&request),
+            user_agent: request.header_value("User-Agent").map(|v| headers::printable(&v, LONGEST_AGENT)).filter(|v| !v.is_empty()),
+            peer: self.peer,
+            at: self.shared.clock.now(),
+        };
+        self.shared.tap.begins(&call, &request);
         // At once, so that the caller's side stops repeating the INVITE while we decide.
         if let Err(error) = transaction.send_trying().await {
             debug!(%error, "100 Trying");
         }
-        let Some(called) = headers::called_number(&request) else {
-            self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-            return answer(transaction, 404, vec![]);
-        };
-        let call = IncomingCall {
-            call_id: uuid::Uuid::new_v4().to_string(),
-            sip_call_id: request.header_value("Call-ID").unwrap_or_default(),
-            trunk: self.trunk.clone(),
-            caller: headers::calling_number(&request),
-            called,
-            peer: self.peer,
-            at: self.shared.clock.now(),
-        };
         let prepared = tokio::select! {
             biased;
-            () = cancelled(&mut transaction) => Err(Refusal::new(487, "caller gave up")),
-            prepared = self.prepare(&request, &call, handler.as_ref()) => prepared,
+            reason = cancelled(&mut transaction) => Err(Unanswered::Abandoned(reason)),
+            prepared = self.prepare(&request, &call, handler.as_ref()) => prepared.map_err(Unanswered::from),
         };
-        let mut ringing = match prepared {
-            Ok(ringing) => ringing,
-            Err(refusal) if refusal.status == 487 => {
-                self.shared.counters.cancelled.fetch_add(1, Ordering::Relaxed);
-                let record = self.record(call, 487, EndCause::Abandoned.word().to_owned());
-                answer(transaction, 487, vec![]);
-                handler.finished(record).await;
-                return;
-            }
-            Err(refusal) => {
-                self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-                info!(call = call.call_id, status = refusal.status, cause = refusal.cause, "call refused");
-                let record = self.record(call, refusal.status, format!("refused: {}", refusal.cause));
-                answer(transaction, refusal.status, refusal.headers);
-                handler.finished(record).await;
-                return;
-            }
+        let record = match prepared {
+            Ok(ringing) => self.connect(ringing, id, transaction, call, &handler).await,
+            Err(why) => self.refuse(transaction, self.record(call), why),
         };
-        let record = ringing.take(&self, transaction, call, &handler).await;
-        info!(call = record.call.call_id, cause = record.cause, keys = record.digits, "call ended");
+        drop(invited);
         handler.finished(record).await;
         // The place is free for another call only now.
         drop(self.slot);
     }
 
-    fn record(&self, call: IncomingCall, status: u16, cause: String) -> CallRecord {
+    fn record(&self, call: IncomingCall) -> CallRecord {
         CallRecord {
             call,
+            ringing_at: None,
             answered_at: None,
             ended_at: self.shared.clock.now(),
-            status,
-            cause,
+            status: 200,
+            cause: String::new(),
+            q850: 16,
+            reason: None,
+            released_by: Side::Line,
             codec: None,
+            srtp: false,
             packets_sent: 0,
             packets_received: 0,
             digits: 0,
+            key_ways: KeyWays::default(),
+            quality: MediaQuality::default(),
         }
+    }
+
+    /// Answers an INVITE that comes to no call, and fills its record in.
+    fn refuse(&self, transaction: Transaction, mut record: CallRecord, why: Unanswered) -> CallRecord {
+        let counters = &self.shared.counters;
+        let mut list = Vec::new();
+        match why {
+            Unanswered::Abandoned(reason) => {
+                counters.cancelled.fetch_add(1, Ordering::Relaxed);
+                record.status = 487;
+                EndCause::Abandoned.word().clone_into(&mut record.cause);
+                record.q850 = reason.q850.unwrap_or(reason::of_status(487));
+                record.reason = reason.text;
+                record.released_by = Side::Caller;
+                info!("the caller gave up");
+            }
+            Unanswered::Refused(refusal) => {
+                counters.refused.fetch_add(1, Ordering::Relaxed);
+                info!(status = refusal.status, cause = refusal.cause, "call refused");
+                record.status = refusal.status;
+                record.cause = format!("refused: {}", refusal.cause);
+                record.q850 = reason::of_status(refusal.status);
+                list = refusal.headers;
+                list.push(reason::header(record.q850));
+            }
+        }
+        record.ended_at = self.shared.clock.now();
+        answer(transaction, record.status, list);
+        record
     }
 
     /// Everything that can refuse the call, before anything is answered.
     async fn prepare<H: CallHandler>(&self, request: &Request, call: &IncomingCall, handler: &H) -> Result<Ringing, Refusal> {
-        let unknown: Vec<_> = headers::option_tags(request, "Require").into_iter().filter(|tag| tag != "timer").collect();
-        if !unknown.is_empty() {
-            let unsupported = Header::Other("Unsupported".into(), unknown.join(", "));
-            return Err(Refusal { headers: vec![unsupported], ..Refusal::new(420, "unsupported extension required") });
-        }
+        extensions(request)?;
         let timer = session_timer(request)?;
         if let Admission::Refuse { status, cause } = handler.admit(call).await {
             return Err(Refusal::new(status, cause));
@@ -155,7 +218,9 @@ impl NewCall {
             None => (local.offer(), None),
         };
         let contact = self.contact(request, call, told_ip);
-        Ok(Ringing { media, media_events, local, body, agreed, timer, contact })
+        let reliable = headers::option_tags(request, "Require").iter().any(|tag| tag == "100rel");
+        let takes_update = headers::allows(request, "UPDATE");
+        Ok(Ringing { media, media_events, local, body, agreed, timer, contact, reliable, offer_answered: false, takes_update })
     }
 
     /// Where requests inside the dialog reach us: the port and transport that the INVITE came to.
@@ -173,23 +238,33 @@ impl NewCall {
     }
 }
 
-/// Until the caller's side cancels its INVITE, which the stack has answered 200 by then.
-async fn cancelled(transaction: &mut Transaction) {
+/// Until the caller's side cancels its INVITE, which the stack has answered 200 by then; what it said of it.
+pub(super) async fn cancelled(transaction: &mut Transaction) -> Reason {
     while let Some(message) = transaction.receive().await {
-        if matches!(message, SipMessage::Request(request) if request.method == Method::Cancel) {
-            return;
+        if let SipMessage::Request(request) = message
+            && request.method == Method::Cancel
+        {
+            return Reason::of(&request);
         }
     }
     // The transaction is gone: sending the answer will tell.
-    std::future::pending::<()>().await;
+    std::future::pending().await
+}
+
+/// Refuses what a request requires and we do not have.
+pub(super) fn extensions(request: &Request) -> Result<(), Refusal> {
+    let unknown: Vec<_> = headers::option_tags(request, "Require").into_iter().filter(|tag| !EXTENSIONS.contains(&tag.as_str())).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let unsupported = Header::Other("Unsupported".into(), unknown.join(", "));
+    Err(Refusal { headers: vec![unsupported], ..Refusal::new(420, "unsupported extension required") })
 }
 
 /// The session timer that a request asks for.
 pub(super) fn session_timer(request: &Request) -> Result<Option<SessionTimer>, Refusal> {
     let supported = ["Supported", "Require"].iter().any(|h| headers::option_tags(request, h).iter().any(|tag| tag == "timer"));
-    // "x" is the compact form of Session-Expires.
-    let wanted = request.header_value("Session-Expires").or_else(|| request.header_value("x"));
-    SessionTimer::answer(wanted.as_deref(), supported).map_err(|too_small| Refusal {
+    SessionTimer::answer(session_expires(&request.headers), supported).map_err(|too_small| Refusal {
         headers: vec![Header::Other("Min-SE".into(), MIN_SE.to_string())],
         ..Refusal::new(422, too_small.to_string())
     })
@@ -197,7 +272,7 @@ pub(super) fn session_timer(request: &Request) -> Result<Option<SessionTimer>, R
 
 /// The headers of a 2xx to INVITE or UPDATE.
 pub(super) fn success_headers(timer: Option<SessionTimer>, body: bool) -> Vec<Header> {
-    let mut list = vec![Header::Allow(ALLOW.into()), Header::Supported("timer".into())];
+    let mut list = vec![Header::Allow(ALLOW.into()), Header::Supported(EXTENSIONS.join(", ").into())];
     if body {
         list.push(Header::ContentType("application/sdp".into()));
     }
@@ -211,82 +286,92 @@ pub(super) fn success_headers(timer: Option<SessionTimer>, body: bool) -> Vec<He
 }
 
 /// A call whose media is ready and which is about to be answered.
-struct Ringing {
-    media: Media,
-    media_events: mpsc::Receiver<MediaEvent>,
-    local: Local,
-    body: String,
+pub(super) struct Ringing {
+    pub media: Media,
+    pub media_events: mpsc::Receiver<MediaEvent>,
+    pub local: Local,
+    pub body: String,
     /// `None` where the answer comes with the ACK (delayed offer).
-    agreed: Option<Agreed>,
-    timer: Option<SessionTimer>,
-    contact: Uri,
+    pub agreed: Option<Agreed>,
+    pub timer: Option<SessionTimer>,
+    pub contact: Uri,
+    /// The caller's side requires that what we say before the answer arrives (RFC 3262).
+    pub reliable: bool,
+    /// Our offer has been answered already, by a PRACK.
+    pub offer_answered: bool,
+    /// The caller's side takes UPDATE.
+    pub takes_update: bool,
 }
 
-impl Ringing {
+impl NewCall {
     /// Answers, waits for the ACK, and sees the call through.
-    async fn take<H: CallHandler>(
-        &mut self,
-        new: &NewCall,
+    async fn connect<H: CallHandler>(
+        &self,
+        mut ringing: Ringing,
+        id: uuid::Uuid,
         mut transaction: Transaction,
         call: IncomingCall,
         handler: &Arc<H>,
     ) -> CallRecord {
-        let (state_sender, states) = new.dialogs.new_dialog_state_channel();
-        let dialog = match new.dialogs.get_or_create_server_invite(&transaction, state_sender, None, Some(self.contact.clone())) {
+        let mut record = self.record(call);
+        let (state_sender, mut states) = self.dialogs.new_dialog_state_channel();
+        let contact = ringing.contact.clone();
+        let dialog = match self.dialogs.get_or_create_server_invite(&transaction, state_sender, None, Some(contact.clone())) {
             Ok(dialog) => dialog,
-            Err(error) => {
-                debug!(call = call.call_id, %error, "no dialog");
-                answer(transaction, 400, vec![]);
-                return new.record(call, 400, format!("refused: {error}"));
-            }
+            Err(error) => return self.refuse(transaction, record, Refusal::new(400, error.to_string()).into()),
         };
-        let mut record = new.record(call, 200, String::new());
-        // Before the transaction is driven: it would send another 100 first.
-        if let Err(error) = dialog.accept(Some(success_headers(self.timer, true)), Some(self.body.clone().into_bytes())) {
-            debug!(call = record.call.call_id, %error, "the answer could not be sent");
+        let dialog_id = dialog.id();
+        // Whatever answers this INVITE from now on has the dialog's tag.
+        if let Ok(to) = transaction.original.to_header().cloned() {
+            let tagged = to.with_tag(dialog_id.local_tag.clone().into());
+            transaction.original.headers.unique_push(tagged.into());
+        }
+        let (pracks, mut prack) = mpsc::channel(PRACK_QUEUE);
+        let leg = Arc::new(Leg::new(Span::current(), contact, cseq(&transaction.original).unwrap_or_default(), pracks));
+        let registered = self.shared.legs.register(dialog_id.local_tag.clone(), Arc::clone(&leg));
+        if ringing.reliable {
+            record.ringing_at = Some(self.shared.clock.now());
+            let early = Early { dialog: &dialog, leg: &leg, shared: &self.shared, chance: id.as_u128() as u32 };
+            if let Err(why) = early.ring(&mut ringing, &mut transaction, &mut states, &mut prack).await {
+                self.dialogs.remove_dialog(&dialog_id);
+                return self.refuse(transaction, record, why);
+            }
+        }
+        drop(prack);
+        // An offer of ours that the PRACK has answered is not repeated.
+        let body = (!ringing.offer_answered).then(|| ringing.body.clone().into_bytes());
+        // Before the transaction is driven, so that it sends nothing else first.
+        if let Err(error) = dialog.accept(Some(success_headers(ringing.timer, body.is_some())), body) {
+            debug!(%error, "the answer could not be sent");
         }
         let mut driver = dialog.clone();
-        tokio::spawn(async move {
+        let drive = async move {
             if let Err(error) = driver.handle(&mut transaction).await {
                 debug!(%error, "INVITE transaction");
             }
-        });
-        let mut running = Running {
-            dialog: &dialog,
-            states,
-            media: &self.media,
-            local: self.local,
-            described: self.body.clone(),
-            agreed: self.agreed.take(),
-            timer: self.timer,
-            shared: &new.shared,
-            digits: 0,
-            answered_at: None,
-            offer_pending: false,
         };
-        let ended = running.run(&record.call, &mut self.media_events, handler).await;
+        tokio::spawn(drive.in_current_span());
+        let mut running = Running::new(&dialog, &leg, states, &ringing.media, ringing.local, &self.shared);
+        running.described.clone_from(&ringing.body);
+        running.agreed = ringing.agreed.take();
+        running.timer = ringing.timer;
+        running.takes_update = ringing.takes_update;
+        let ended = running.run(&record.call, &mut ringing.media_events, handler).await;
         record.answered_at = running.answered_at;
         record.digits = running.digits;
+        record.key_ways = running.key_ways;
         record.codec = running.agreed.as_ref().map(|a| a.codec.name());
         record.status = ended.status;
         ended.cause.word().clone_into(&mut record.cause);
-        record.ended_at = new.shared.clock.now();
-        record.packets_sent = self.media.counters.sent.load(Ordering::Relaxed);
-        record.packets_received = self.media.counters.received.load(Ordering::Relaxed);
-        new.dialogs.remove_dialog(&dialog.id());
+        record.q850 = ended.reason.q850.unwrap_or_else(|| reason::of_end(ended.cause));
+        record.reason = ended.reason.text;
+        record.released_by = ended.cause.released_by();
+        record.ended_at = self.shared.clock.now();
+        record.packets_sent = ringing.media.counters.sent.load(Ordering::Relaxed);
+        record.packets_received = ringing.media.counters.received.load(Ordering::Relaxed);
+        drop(registered);
+        self.dialogs.remove_dialog(&dialog_id);
+        info!(cause = record.cause, q850 = record.q850, keys = record.digits, "call ended");
         record
-    }
-}
-
-impl EndCause {
-    /// The cause as it stands in the CDR.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::CallerHungUp => "caller_hung_up",
-            Self::WeHungUp => "we_hung_up",
-            Self::Abandoned => "abandoned",
-            Self::Failed(why) => why,
-            Self::Shutdown => "shutdown",
-        }
     }
 }
