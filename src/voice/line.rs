@@ -3,7 +3,10 @@
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until, timeout},
+};
 use tracing::{Instrument as _, info, warn};
 
 use super::{
@@ -45,12 +48,14 @@ pub struct Line<D, L> {
     log: L,
     routes: HashMap<String, Route>,
     prompts: Arc<ArcSwap<PromptLibrary>>,
+    /// Where the desk is asked: not on the thread that signalling runs on.
+    desk_work: Handle,
 }
 
 impl<D: LineDesk, L: CallLog> Line<D, L> {
-    /// A line with these called numbers.
+    /// A line with these called numbers. Belongs in the runtime that the desk is to be asked in.
     pub fn new(desk: Arc<D>, log: L, routes: HashMap<String, Route>, prompts: Arc<ArcSwap<PromptLibrary>>) -> Self {
-        Self { desk, log, routes, prompts }
+        Self { desk, log, routes, prompts, desk_work: Handle::current() }
     }
 
     /// Where a call leads: by the number in the request, or, where that is none of ours (a trunk's main number), by the one
@@ -74,6 +79,7 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
         let mut talk = Talk {
             machine: Machine::new(route.plan.load_full()),
             desk: Arc::clone(&self.desk),
+            desk_work: self.desk_work.clone(),
             prompts: self.prompts.load_full(),
             caller,
             began: Instant::now(),
@@ -91,6 +97,7 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
 struct Talk<D> {
     machine: Machine,
     desk: Arc<D>,
+    desk_work: Handle,
     prompts: Arc<PromptLibrary>,
     caller: Caller,
     began: Instant,
@@ -139,7 +146,7 @@ impl<D: LineDesk> Talk<D> {
                     // Nobody waits any more where the call has ended.
                     let _ = replies.send((id, answer)).await;
                 };
-                tokio::spawn(asking.in_current_span());
+                self.desk_work.spawn(asking.in_current_span());
                 return true;
             }
         };

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use rsipstack::{
     dialog::{
-        dialog::{Dialog, DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle},
+        dialog::{Dialog, DialogState, TerminatedReason, TransactionHandle},
         invite_dialog::InviteDialog,
     },
     sip::{Header, HeadersExt, Method, Param, Request, Response, StatusCode, ToTypedHeader as _, Transport},
@@ -62,7 +62,7 @@ impl Ended {
 pub(super) struct Running<'a> {
     dialog: &'a InviteDialog,
     leg: &'a Leg,
-    states: DialogStateReceiver,
+    states: mpsc::Receiver<Box<DialogState>>,
     media: &'a Media,
     local: Local,
     shared: &'a Shared,
@@ -94,7 +94,7 @@ impl<'a> Running<'a> {
     pub fn new(
         dialog: &'a InviteDialog,
         leg: &'a Leg,
-        states: DialogStateReceiver,
+        states: mpsc::Receiver<Box<DialogState>>,
         media: &'a Media,
         local: Local,
         shared: &'a Shared,
@@ -150,7 +150,7 @@ impl<'a> Running<'a> {
         let mut session_acts = self.session_deadline();
         let cause = loop {
             tokio::select! {
-                state = self.states.recv() => match self.on_state(state, &events).await {
+                state = self.states.recv() => match Box::pin(self.on_state(state, &events)).await {
                     Some(cause) => break cause,
                     None => session_acts = self.session_deadline_after(session_acts),
                 },
@@ -201,7 +201,7 @@ impl<'a> Running<'a> {
                 () = sleep_until(patience) => return Some(self.hang_up(EndCause::Failed(Failure::NoAck)).await),
                 () = self.shared.hang_up.cancelled() => return Some(self.hang_up(EndCause::Shutdown).await),
             };
-            match state {
+            match state.map(|state| *state) {
                 Some(DialogState::Confirmed(..)) => return None,
                 Some(DialogState::Terminated(_, TerminatedReason::UacCancel)) | None => return abandoned(),
                 Some(DialogState::Terminated(_, TerminatedReason::Timeout)) => {
@@ -244,8 +244,8 @@ impl<'a> Running<'a> {
     }
 
     /// A change of the dialog; `Some` when the call is over.
-    async fn on_state(&mut self, state: Option<DialogState>, events: &mpsc::Sender<CallEvent>) -> Option<EndCause> {
-        match state? {
+    async fn on_state(&mut self, state: Option<Box<DialogState>>, events: &mpsc::Sender<CallEvent>) -> Option<EndCause> {
+        match *state? {
             // A re-INVITE of the caller's side was answered and never acknowledged.
             DialogState::Terminated(_, TerminatedReason::Timeout) => return Some(EndCause::Failed(Failure::NoAck)),
             DialogState::Terminated(_, TerminatedReason::ProxyAuthRequired) => return Some(EndCause::Failed(Failure::Challenged)),

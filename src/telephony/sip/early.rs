@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use rsipstack::{
     dialog::{
-        dialog::{DialogState, DialogStateReceiver},
+        dialog::DialogState,
         invite_dialog::InviteDialog,
     },
     sip::{Header, StatusCode},
@@ -40,7 +40,7 @@ impl Early<'_> {
         &self,
         ringing: &mut Ringing,
         transaction: &mut Transaction,
-        states: &mut DialogStateReceiver,
+        states: &mut mpsc::Receiver<Box<DialogState>>,
         pracks: &mut mpsc::Receiver<Transaction>,
     ) -> Result<(), Unanswered> {
         let offer = ringing.agreed.is_none().then(|| ringing.body.clone());
@@ -65,7 +65,7 @@ impl Early<'_> {
             tokio::select! {
                 biased;
                 reason = &mut gives_up => return Err(Unanswered::Abandoned(reason)),
-                state = states.recv() => if matches!(state, Some(DialogState::Terminated(..)) | None) {
+                state = states.recv() => if state.is_none_or(|state| matches!(*state, DialogState::Terminated(..))) {
                     return Err(Unanswered::Abandoned(self.leg.bye_reason()));
                 },
                 Some(prack) = pracks.recv() => {

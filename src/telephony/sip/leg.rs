@@ -9,6 +9,7 @@ use std::{
 };
 
 use rsipstack::{
+    dialog::dialog::{DialogState, DialogStateReceiver},
     sip::{HeadersExt, Request, Uri},
     transaction::transaction::Transaction,
 };
@@ -28,14 +29,19 @@ pub(super) struct Leg {
     remote_cseq: AtomicU32,
     /// PRACKs, for whoever waits for one.
     pub pracks: mpsc::Sender<Transaction>,
+    /// Changes of the dialog, for whoever runs the call.
+    states: mpsc::Sender<Box<DialogState>>,
     /// What the BYE of the caller's side said.
     bye: OnceLock<Reason>,
 }
 
+/// Changes of its dialog that may wait for a call.
+pub(super) const STATE_QUEUE: usize = 32;
+
 impl Leg {
     /// A call that began with an INVITE of this CSeq.
-    pub fn new(span: Span, contact: Uri, cseq: u32, pracks: mpsc::Sender<Transaction>) -> Self {
-        Self { span, contact, remote_cseq: AtomicU32::new(cseq), pracks, bye: OnceLock::new() }
+    pub fn new(span: Span, contact: Uri, cseq: u32, pracks: mpsc::Sender<Transaction>, states: mpsc::Sender<Box<DialogState>>) -> Self {
+        Self { span, contact, remote_cseq: AtomicU32::new(cseq), pracks, states, bye: OnceLock::new() }
     }
 
     /// Is this request newer than, or as new as, every one before? An older one has been overtaken (RFC 3261 §12.2.2).
@@ -108,6 +114,19 @@ impl Legs {
         Registered { legs: self, tag }
     }
 
+    /// Hands the stack's changes of dialogs to their calls. A queue for all of them: the stack's are made for 32
+    /// changes of some 300 bytes each, and nearly always hold none.
+    pub async fn relay(&self, mut states: DialogStateReceiver) {
+        while let Some(state) = states.recv().await {
+            // A call that is over needs no more changes; one that is flooded by its peer misses some.
+            if let Some(leg) = self.get(&state.id().local_tag)
+                && let Err(mpsc::error::TrySendError::Full(lost)) = leg.states.try_send(Box::new(state))
+            {
+                tracing::debug!(parent: &leg.span, dialog = %lost.id(), "too many requests at once inside a call");
+            }
+        }
+    }
+
     /// The call with this tag of ours.
     pub fn get(&self, tag: &str) -> Option<Arc<Leg>> {
         self.inner().by_tag.get(tag).cloned()
@@ -158,7 +177,7 @@ mod tests {
 
     #[test]
     fn requests_that_were_overtaken_are_told_apart() {
-        let leg = Leg::new(Span::none(), Uri::default(), 7, mpsc::channel(1).0);
+        let leg = Leg::new(Span::none(), Uri::default(), 7, mpsc::channel(1).0, mpsc::channel(1).0);
         assert_eq!([8, 10, 9, 10, 11].map(|cseq| leg.is_in_order(cseq)), [true, true, false, true, true]);
     }
 }

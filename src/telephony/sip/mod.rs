@@ -18,6 +18,7 @@ pub mod reliable;
 pub mod sdp;
 pub mod server;
 pub mod session_timer;
+mod signalling;
 mod uas;
 
 pub use config::{SipConfig, Trunk};

@@ -12,7 +12,7 @@ use std::{
 
 use rsipstack::{
     EndpointBuilder,
-    dialog::dialog_layer::DialogLayer,
+    dialog::{dialog::DialogStateSender, dialog_layer::DialogLayer},
     sip::{Header, HeadersExt, Method, StatusCode, Transport},
     transaction::{endpoint::Endpoint, transaction::Transaction},
     transport::{SipConnection, TransportLayer, tcp_listener::TcpListenerConnection, udp::UdpConnection},
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{config::SipConfig, door::Door, in_dialog, leg::Legs, limits::RateLimits, uas};
+use super::{config::SipConfig, door::Door, in_dialog, leg::Legs, limits::RateLimits, signalling, uas};
 use crate::{
     ops::clock::Clock,
     telephony::{
@@ -131,7 +131,9 @@ pub(super) struct Shared {
     /// How often everyone together is answered outside calls.
     answers: Mutex<RateLimits>,
     /// The calls there are.
-    pub legs: Legs,
+    pub legs: Arc<Legs>,
+    /// Where the stack tells changes of dialogs, of all calls.
+    pub states: DialogStateSender,
     /// Listens for the trace.
     pub tap: Tap,
 }
@@ -154,6 +156,20 @@ impl Server {
     /// Binds every address and begins to take calls.
     pub async fn start<H: CallHandler>(config: SipConfig, clock: Clock, handler: Arc<H>) -> Result<Self, ServerError> {
         let stop = CancellationToken::new();
+        let ends_it = stop.clone().drop_guard();
+        let started = signalling::spawn(&stop)?.spawn(Self::start_here(config, clock, handler, stop)).await;
+        let server = started.map_err(|e| ServerError::Stack(e.to_string()))??;
+        ends_it.disarm();
+        Ok(server)
+    }
+
+    /// On the signalling thread.
+    async fn start_here<H: CallHandler>(
+        config: SipConfig,
+        clock: Clock,
+        handler: Arc<H>,
+        stop: CancellationToken,
+    ) -> Result<Self, ServerError> {
         // Ports given as 0 are known from here on.
         let mut sockets = Vec::with_capacity(config.udp.len());
         for address in &config.udp {
@@ -164,6 +180,10 @@ impl Server {
         let engine = Engine::start(config.media_threads, PortPool::new(&config.rtp_ports), config.dead_media)?;
         let room = config.max_calls.min(engine.capacity()).min(Semaphore::MAX_PERMITS);
         let listeners = udp.iter().map(|a| (Transport::Udp, *a)).chain(tcp.iter().map(|a| (Transport::Tcp, *a))).collect();
+        let legs = Arc::<Legs>::default();
+        let (states, to_relay) = rsipstack::platform::mpsc::unbounded_channel();
+        let relay = Arc::clone(&legs);
+        tokio::spawn(async move { relay.relay(to_relay).await });
         let shared = Arc::new(Shared {
             clock,
             tap: Tap { trace: config.trace.clone(), clock, listeners },
@@ -174,7 +194,8 @@ impl Server {
             draining: AtomicBool::new(false),
             limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, Instant::now())),
             answers: Mutex::new(RateLimits::new(1, Instant::now())),
-            legs: Legs::default(),
+            legs: Arc::clone(&legs),
+            states,
             config: SipConfig { max_calls: room, udp, tcp, ..config },
         });
 
@@ -377,7 +398,7 @@ fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, ha
             };
             shared.counters.invites.fetch_add(1, Ordering::Relaxed);
             let call = uas::NewCall { shared: Arc::clone(shared), dialogs: Arc::clone(dialogs), trunk: trunk.name.clone(), peer, slot };
-            tokio::spawn(call.run(transaction, Arc::clone(handler)));
+            tokio::spawn(call.run(Box::new(transaction), Arc::clone(handler)));
         }
         Method::Options => {
             let status = if shared.draining.load(Ordering::Relaxed) { 503 } else { 200 };

@@ -17,7 +17,7 @@ use super::{
     answered::Running,
     early::Early,
     headers, identity, in_dialog,
-    leg::{Leg, cseq},
+    leg::{Leg, STATE_QUEUE, cseq},
     reason::{self, Reason},
     refresh::session_expires,
     sdp::{Agreed, Description, Local, SdpError},
@@ -81,15 +81,17 @@ impl From<Refusal> for Unanswered {
 
 impl NewCall {
     /// Takes the call, or refuses it; writes its CDR either way.
-    pub async fn run<H: CallHandler>(self, transaction: Transaction, handler: Arc<H>) {
+    ///
+    /// The large parts are boxed: what a call's task holds it holds for as long as the call lasts.
+    pub async fn run<H: CallHandler>(self, transaction: Box<Transaction>, handler: Arc<H>) {
         let id = uuid::Uuid::new_v4();
         // Every log line of the call has its id.
         let span = info_span!("call", %id);
         self.take_in(id, transaction, handler).instrument(span).await;
     }
 
-    async fn take_in<H: CallHandler>(self, id: uuid::Uuid, mut transaction: Transaction, handler: Arc<H>) {
-        let request = transaction.original.clone();
+    async fn take_in<H: CallHandler>(self, id: uuid::Uuid, mut transaction: Box<Transaction>, handler: Arc<H>) {
+        let request = Box::new(transaction.original.clone());
         let invited = self.shared.legs.invite(&request);
         let early_end = match (&invited, identity::called_number(&request)) {
             // By another way it is a call already (RFC 3261 §8.2.2.2).
@@ -102,7 +104,7 @@ impl NewCall {
             Ok(called) => called,
             Err(status) => {
                 self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-                return answer(transaction, status, vec![reason::header(reason::of_status(status))]);
+                return answer(*transaction, status, vec![reason::header(reason::of_status(status))]);
             }
         };
         let call = IncomingCall {
@@ -124,20 +126,21 @@ impl NewCall {
         let prepared = tokio::select! {
             biased;
             reason = cancelled(&mut transaction) => Err(Unanswered::Abandoned(reason)),
-            prepared = self.prepare(&request, &call, handler.as_ref()) => prepared.map_err(Unanswered::from),
+            prepared = Box::pin(self.prepare(&request, &call, handler.as_ref())) => prepared.map_err(Unanswered::from),
         };
+        drop(request);
         let record = match prepared {
-            Ok(ringing) => self.connect(ringing, id, transaction, call, &handler).await,
+            Ok(ringing) => Box::pin(self.connect(ringing, id, transaction, self.record(call), &handler)).await,
             Err(why) => self.refuse(transaction, self.record(call), why),
         };
         drop(invited);
-        handler.finished(record).await;
+        Box::pin(handler.finished(*record)).await;
         // The place is free for another call only now.
         drop(self.slot);
     }
 
-    fn record(&self, call: IncomingCall) -> CallRecord {
-        CallRecord {
+    fn record(&self, call: IncomingCall) -> Box<CallRecord> {
+        Box::new(CallRecord {
             call,
             ringing_at: None,
             answered_at: None,
@@ -154,11 +157,11 @@ impl NewCall {
             digits: 0,
             key_ways: KeyWays::default(),
             quality: MediaQuality::default(),
-        }
+        })
     }
 
     /// Answers an INVITE that comes to no call, and fills its record in.
-    fn refuse(&self, transaction: Transaction, mut record: CallRecord, why: Unanswered) -> CallRecord {
+    fn refuse(&self, transaction: Box<Transaction>, mut record: Box<CallRecord>, why: Unanswered) -> Box<CallRecord> {
         let counters = &self.shared.counters;
         let mut list = Vec::new();
         match why {
@@ -182,12 +185,12 @@ impl NewCall {
             }
         }
         record.ended_at = self.shared.clock.now();
-        answer(transaction, record.status, list);
+        answer(*transaction, record.status, list);
         record
     }
 
     /// Everything that can refuse the call, before anything is answered.
-    async fn prepare<H: CallHandler>(&self, request: &Request, call: &IncomingCall, handler: &H) -> Result<Ringing, Refusal> {
+    async fn prepare<H: CallHandler>(&self, request: &Request, call: &IncomingCall, handler: &H) -> Result<Box<Ringing>, Refusal> {
         extensions(request)?;
         let timer = session_timer(request)?;
         if let Admission::Refuse { status, cause } = handler.admit(call).await {
@@ -220,7 +223,8 @@ impl NewCall {
         let contact = self.contact(request, call, told_ip);
         let reliable = headers::option_tags(request, "Require").iter().any(|tag| tag == "100rel");
         let takes_update = headers::allows(request, "UPDATE");
-        Ok(Ringing { media, media_events, local, body, agreed, timer, contact, reliable, offer_answered: false, takes_update })
+        let offer_answered = false;
+        Ok(Box::new(Ringing { media, media_events, local, body, agreed, timer, contact, reliable, offer_answered, takes_update }))
     }
 
     /// Where requests inside the dialog reach us: the port and transport that the INVITE came to.
@@ -307,16 +311,15 @@ impl NewCall {
     /// Answers, waits for the ACK, and sees the call through.
     async fn connect<H: CallHandler>(
         &self,
-        mut ringing: Ringing,
+        mut ringing: Box<Ringing>,
         id: uuid::Uuid,
-        mut transaction: Transaction,
-        call: IncomingCall,
+        mut transaction: Box<Transaction>,
+        mut record: Box<CallRecord>,
         handler: &Arc<H>,
-    ) -> CallRecord {
-        let mut record = self.record(call);
-        let (state_sender, mut states) = self.dialogs.new_dialog_state_channel();
+    ) -> Box<CallRecord> {
+        let (to_call, mut states) = mpsc::channel(STATE_QUEUE);
         let contact = ringing.contact.clone();
-        let dialog = match self.dialogs.get_or_create_server_invite(&transaction, state_sender, None, Some(contact.clone())) {
+        let dialog = match self.dialogs.get_or_create_server_invite(&transaction, self.shared.states.clone(), None, Some(contact.clone())) {
             Ok(dialog) => dialog,
             Err(error) => return self.refuse(transaction, record, Refusal::new(400, error.to_string()).into()),
         };
@@ -327,12 +330,12 @@ impl NewCall {
             transaction.original.headers.unique_push(tagged.into());
         }
         let (pracks, mut prack) = mpsc::channel(PRACK_QUEUE);
-        let leg = Arc::new(Leg::new(Span::current(), contact, cseq(&transaction.original).unwrap_or_default(), pracks));
+        let leg = Arc::new(Leg::new(Span::current(), contact, cseq(&transaction.original).unwrap_or_default(), pracks, to_call));
         let registered = self.shared.legs.register(dialog_id.local_tag.clone(), Arc::clone(&leg));
         if ringing.reliable {
             record.ringing_at = Some(self.shared.clock.now());
             let early = Early { dialog: &dialog, leg: &leg, shared: &self.shared, chance: id.as_u128() as u32 };
-            if let Err(why) = early.ring(&mut ringing, &mut transaction, &mut states, &mut prack).await {
+            if let Err(why) = Box::pin(early.ring(&mut ringing, &mut transaction, &mut states, &mut prack)).await {
                 self.dialogs.remove_dialog(&dialog_id);
                 return self.refuse(transaction, record, why);
             }
@@ -356,7 +359,7 @@ impl NewCall {
         running.agreed = ringing.agreed.take();
         running.timer = ringing.timer;
         running.takes_update = ringing.takes_update;
-        let ended = running.run(&record.call, &mut ringing.media_events, handler).await;
+        let ended = Box::pin(running.run(&record.call, &mut ringing.media_events, handler)).await;
         record.answered_at = running.answered_at;
         record.digits = running.digits;
         record.key_ways = running.key_ways;
