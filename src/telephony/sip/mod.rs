@@ -6,11 +6,16 @@
 mod answered;
 pub mod config;
 mod door;
+pub mod gate;
 pub mod headers;
 pub mod limits;
+pub mod recent;
 pub mod sdp;
 pub mod server;
 pub mod session_timer;
+pub mod stateless;
+mod streams;
+pub mod syntax;
 mod uas;
 
 pub use config::{SipConfig, Trunk};
