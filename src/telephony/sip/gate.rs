@@ -102,13 +102,18 @@ pub struct Gate {
 impl Gate {
     /// A gate; `now` is its beginning.
     pub fn new(now: Instant) -> Self {
+        Self::watching(WATCHED_SOURCES, REMEMBERED, now)
+    }
+
+    /// A gate that tells some `sources` strangers apart and remembers `invites` new calls.
+    pub fn watching(sources: usize, invites: usize, now: Instant) -> Self {
         Self {
             began: now,
-            strangers: RateLimits::new(WATCHED_SOURCES, now),
+            strangers: RateLimits::new(sources, now),
             all_strangers: Bucket::default(),
-            answers: RateLimits::new(WATCHED_SOURCES / 16, now),
+            answers: RateLimits::new(sources / 16, now),
             calls: HashMap::new(),
-            recent: Recent::new(REMEMBERED),
+            recent: Recent::new(invites),
             hasher: RandomState::new(),
         }
     }
@@ -144,8 +149,8 @@ impl Gate {
         if !stateless::answer(buffer, message, fault, Some(from)) {
             return Verdict::Silence(why);
         }
-        // Far more than a trunk needs; but its address may be forged.
-        if self.answers.allow(from.ip(), Rate::per_second(2_000, 4_000), now) { Verdict::Answer(why) } else { Verdict::Silence(Why::TooOften) }
+        // Far more than a trunk sends; but its address may be forged.
+        if self.answers.allow(from.ip(), Rate::per_second(10_000, 20_000), now) { Verdict::Answer(why) } else { Verdict::Silence(Why::TooOften) }
     }
 
     /// May one more call of this trunk be begun now? For calls that come in past [`Gate::judge`].

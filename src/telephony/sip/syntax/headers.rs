@@ -1,6 +1,6 @@
 //! The headers of a message, one after the other.
 
-use super::scan::{is_space, trim};
+use super::scan::trim;
 
 /// Where the body begins: after the first empty line. The stack knows only one that ends in CR LF twice.
 pub fn head_end(message: &[u8]) -> Option<usize> {
@@ -18,6 +18,11 @@ impl<'a> Headers<'a> {
     pub fn new(head: &'a [u8]) -> Self {
         Self { rest: after_line(head).1 }
     }
+}
+
+/// The first line, without what ends it.
+pub(super) fn start_line(message: &[u8]) -> &[u8] {
+    after_line(message).0
 }
 
 /// The first line without its end, and what follows it.
@@ -50,7 +55,8 @@ impl<'a> Iterator for Headers<'a> {
             self.rest = rest;
             let field = &whole[..whole.len() - rest.len()];
             let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
-            if is_space(line[0]) {
+            // The continuation of a start line that has none.
+            if matches!(line[0], b' ' | b'\t') {
                 continue;
             }
             return Some((trim(&field[..colon]), trim(&field[colon + 1..])));

@@ -13,6 +13,7 @@ mod scan;
 use rsipstack::sip::{Method, Transport};
 
 pub use self::headers::{Headers, head_end};
+use self::headers::start_line;
 use self::scan::{Scan, is_telephone, is_token, scheme, trim};
 use super::server::ALLOW;
 
@@ -89,11 +90,6 @@ fn bad(reason: &'static str) -> Refusal {
     Refusal::Answer(Fault::new(400, reason))
 }
 
-/// The first line, without what ends it.
-pub(super) fn start_line(message: &[u8]) -> &[u8] {
-    let end = message.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(message.len());
-    &message[..end]
-}
 
 /// The message without the line ends before it (RFC 3261 §7.5).
 pub(super) fn after_line_ends(message: &[u8]) -> &[u8] {
@@ -210,8 +206,8 @@ fn accepted(method: Method, fields: &Fields<'_>) -> Result<(), Refusal> {
 fn unsupported(head: &[u8]) -> String {
     let required = Headers::new(head).filter(|(name, _)| name.eq_ignore_ascii_case(b"Require"));
     let tags = required.flat_map(|(_, value)| value.split(|b| *b == b','));
-    let unknown = |tag: &&str| !tag.is_empty() && !EXTENSIONS.iter().any(|known| tag.eq_ignore_ascii_case(known));
-    let tags: Vec<_> = tags.filter_map(|tag| std::str::from_utf8(trim(tag)).ok()).filter(unknown).collect();
+    let unknown = |tag: &String| !tag.is_empty() && !EXTENSIONS.iter().any(|known| tag.eq_ignore_ascii_case(known));
+    let tags: Vec<_> = tags.map(|tag| String::from_utf8_lossy(trim(tag)).into_owned()).filter(unknown).collect();
     tags.join(", ")
 }
 

@@ -6,8 +6,8 @@
 
 use super::{
     Headers, after_line_ends, head_end,
+    headers::start_line,
     scan::{is_space, trim},
-    start_line,
 };
 
 /// Headers that are lists of addresses with parameters.
@@ -250,13 +250,13 @@ fn mend_brackets(out: &mut Vec<u8>, begin: usize) {
     mend_brackets(out, close);
 }
 
-/// Whatever is not UTF-8 becomes a question mark: names in Latin-1 come from old switchboards.
+/// Whatever is not UTF-8 becomes an underscore, which may stand anywhere: names in Latin-1 come from old switchboards.
 fn make_utf8(out: &mut [u8]) {
     let mut begin = 0;
     while let Err(error) = std::str::from_utf8(&out[begin..]) {
         let at = begin + error.valid_up_to();
         let length = error.error_len().unwrap_or(out.len() - at);
-        out[at..at + length].fill(b'?');
+        out[at..at + length].fill(b'_');
         begin = at + length;
     }
 }
