@@ -79,41 +79,53 @@ impl Desk {
     /// Looks a typed code up. `caller` is the calling number, empty when withheld.
     pub async fn type_code(&self, ente: EnteId, caller: &str, call_id: &str, code: &str) -> Result<Typed, DeskError> {
         let limits = Limits::default();
-        let parsed = ChildCode::parse(code);
         let mut tx = self.db.read().await?;
         let now = tx.instant(&self.clock).await?;
         let counts = tx.guess_counts(ente, caller, now - limits.span).await?;
         let known = !caller.is_empty() && tx.is_known_caller(ente, caller, now - KNOWN_FOR).await?;
+        drop(tx);
         if limits.shuts_out(&counts, known) {
             return Ok(Typed::ShutOut);
         }
-        let child = match &parsed {
-            Ok(code) => tx.child_by_code(ente, code).await?,
-            Err(_) => None,
-        };
-        drop(tx);
-        let Some(child) = child else {
-            return self.count_wrong(ente, caller, call_id, parsed.is_ok(), known).await;
-        };
-        if !caller.is_empty() && !known {
-            let mut tx = self.db.write().await?;
-            tx.put_known_caller(ente, caller, now).await?;
-            tx.commit().await?;
-        }
-        Ok(Typed::Child(child))
+        self.judge_code(ente, caller, call_id, ChildCode::parse(code).ok().as_ref(), known).await
     }
 
-    async fn count_wrong(&self, ente: EnteId, caller: &str, call_id: &str, guess: bool, known: bool) -> Result<Typed, DeskError> {
+    /// Codes are looked at one after the other: of a thousand that come at once, from a thousand numbers, as many as of a thousand
+    /// in a row. Known callers are only limited by what they type themselves, and do not wait for others. `code` is `None`
+    /// where what was typed is none.
+    async fn judge_code(
+        &self,
+        ente: EnteId,
+        caller: &str,
+        call_id: &str,
+        code: Option<&ChildCode>,
+        known: bool,
+    ) -> Result<Typed, DeskError> {
         let limits = Limits::default();
         let mut tx = self.db.write().await?;
-        tx.count_alone(ente.0).await?;
+        if known {
+            tx.caller_alone(ente.0, caller).await?;
+        } else {
+            tx.count_alone(ente.0).await?;
+        }
         let now = tx.instant(&self.clock).await?;
         let before = tx.guess_counts(ente, caller, now - limits.span).await?;
         if limits.shuts_out(&before, known) {
             // Others got here first: what was typed is not even answered as wrong.
             return Ok(Typed::ShutOut);
         }
-        tx.add_wrong_code(ente, caller, call_id, now, guess).await?;
+        let child = match code {
+            Some(code) => tx.child_by_code(ente, code).await?,
+            None => None,
+        };
+        if let Some(child) = child {
+            if !caller.is_empty() && !known {
+                tx.put_known_caller(ente, caller, now).await?;
+                tx.commit().await?;
+            }
+            return Ok(Typed::Child(child));
+        }
+        tx.add_wrong_code(ente, caller, call_id, now, code.is_some()).await?;
         let counts = tx.guess_counts(ente, caller, now - limits.span).await?;
         tx.commit().await?;
         Ok(Typed::Wrong { delay_ms: limits.delay_ms(&counts) })

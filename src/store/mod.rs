@@ -234,6 +234,16 @@ impl Tx {
         self.advisory_lock("SELECT pg_advisory_xact_lock($1, $2)", LOCK_GUARD, ente).await
     }
 
+    /// The same for what one caller types.
+    pub async fn caller_alone(&mut self, ente: i64, caller: &str) -> Result<(), StoreError> {
+        if let Self::Postgres(tx) = self {
+            // Two callers of one hash would only wait for each other needlessly.
+            const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, $2))";
+            sqlx::query(SQL).bind(caller).bind(ente).execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
     async fn advisory_lock(&mut self, sql: &'static str, space: i32, ente: i64) -> Result<(), StoreError> {
         if let Self::Postgres(tx) = self {
             // Two enti whose numbers differ by 2^32 would only wait for each other needlessly.

@@ -35,6 +35,7 @@ fn calls(registry: &mut Registry, web: &Web) {
     let stats = web.sip.stats();
     registry.register("calls_active", "Calls now", ConstGauge::new(stats.active));
     registry.register("calls_capacity", "Calls that there is room for", ConstGauge::new(stats.capacity));
+    registry.register("sip_connections", "TCP connections now", ConstGauge::new(stats.connections));
     registry.register("draining", "1 while no new calls are taken before a stop", ConstGauge::new(u64::from(stats.draining)));
     let counters = [
         ("invites", "INVITEs looked at", stats.invites),
@@ -43,7 +44,9 @@ fn calls(registry: &mut Registry, web: &Web) {
         ("calls_refused", "INVITEs refused otherwise", stats.refused),
         ("calls_cancelled", "INVITEs cancelled before they were answered", stats.cancelled),
         ("stranger_requests", "Requests from no trunk", stats.strangers),
-        ("dropped_requests", "Requests left unanswered: too many from one source", stats.dropped),
+        ("dropped_requests", "Messages left unanswered: too many from one source, scanners, noise", stats.dropped),
+        ("malformed_requests", "Requests of trunks refused at the door", stats.malformed),
+        ("scanner_requests", "Messages of what calls itself a scanner", stats.scanners),
         ("keys", "Keys received", stats.keys),
         ("trace_dropped", "SIP messages that the trace was too slow for", web.sip.trace().dropped()),
         ("call_records_unwritten", "Call records that are only in the log", web.unwritten_records.load(Ordering::Relaxed)),

@@ -1,30 +1,46 @@
-//! The door in front of the SIP stack on UDP: what a stranger sends never reaches the stack.
+//! The door on UDP: every datagram passes the [`Gate`](super::gate::Gate) before the stack sees it.
 //!
-//! The Internet scans every SIP port. Whoever is no trunk's is answered 403 a few times a second and
-//! then not at all; a trunk's methods that the stack's parser does not know get 501, and what does not
-//! fit into its buffer 513. These answers are stateless (RFC 3261 §8.2.7): nothing is kept, however
-//! much comes in, and they go back to where the packet came from, at about its size: nobody can be
-//! flooded through us.
+//! One socket's buffer in the kernel is shared by trunks and strangers. So it is large, and it is read by a task that does
+//! nothing else between two datagrams of strangers than judge them. What would keep strangers out of the buffer altogether is a
+//! socket filter (`SO_ATTACH_FILTER`) on the trunks' addresses: its place is [`bind`].
 
 use std::{
-    fmt::Write as _,
-    hash::{DefaultHasher, Hash, Hasher},
-    net::SocketAddr,
+    io,
+    net::{SocketAddr, UdpSocket as StdUdpSocket},
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use rsipstack::{platform::net::UdpSocket as StackSocket, sip::Method};
-use tokio::net::UdpSocket;
+use rsipstack::platform::net::UdpSocket as StackSocket;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{net::UdpSocket, time::sleep};
+use tracing::{debug, info};
 
-use super::server::{ALLOW, STRANGER_ANSWERS, Shared};
+use super::{
+    gate::{Known, Verdict, Why},
+    server::Shared,
+    syntax::Fault,
+};
 
-/// The longest name of a method that is answered.
-const LONGEST_METHOD: usize = 32;
-/// The most header bytes that a stateless answer repeats.
-const LONGEST_ECHO: usize = 2_048;
+/// Room for datagrams in the kernel, in bytes: a second of the heaviest signalling. The system may grant less (`net.core.rmem_max`).
+const RECEIVE_BUFFER: usize = 8 << 20;
+/// A pause after an error of the socket, so that a lasting one costs nothing.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// A UDP socket that lets only the trunks' packets through.
+/// Binds a UDP address with a large buffer; port 0 takes any free one.
+pub(super) fn bind(address: SocketAddr) -> io::Result<StdUdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.bind(&address.into())?;
+    let granted = socket.recv_buffer_size()?;
+    if granted < RECEIVE_BUFFER {
+        info!(%address, granted, wanted = RECEIVE_BUFFER, "the SIP socket's buffer is smaller than wanted: raise net.core.rmem_max");
+    }
+    Ok(socket.into())
+}
+
+/// A UDP socket that lets through what the gate lets through.
 pub(super) struct Door {
     pub socket: UdpSocket,
     pub shared: Arc<Shared>,
@@ -33,29 +49,33 @@ pub(super) struct Door {
 #[async_trait::async_trait]
 impl StackSocket for Door {
     async fn recv_from(&self, buffer: &mut [u8]) -> rsipstack::Result<(usize, SocketAddr)> {
+        let mut other = Vec::new();
         loop {
-            let (length, from) = self.socket.recv_from(buffer).await?;
-            let datagram = &buffer[..length];
-            let known = self.shared.config.trunk_of(from.ip()).is_some();
-            if !known {
-                self.shared.counters.strangers.fetch_add(1, Ordering::Relaxed);
-            }
-            let refusal = match known {
-                true if length == buffer.len() => Some((513, "Message Too Large", "")),
-                true => unknown_method(datagram).then_some((501, "Not Implemented", ALLOW)),
-                false => Some((403, "Forbidden", "")),
-            };
-            let Some((status, reason, allow)) = refusal else { return Ok((length, from)) };
-            let may_answer = || {
-                let mut limits = self.shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
-                limits.allow(from.ip(), STRANGER_ANSWERS, Instant::now())
-            };
-            match stateless_answer(datagram, status, reason, allow).filter(|_| may_answer()) {
-                // A full send buffer is as good a reason as any to be silent.
-                Some(answer) if self.socket.try_send_to(answer.as_bytes(), from).is_ok() => {}
-                _ => {
-                    self.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            let (length, from) = match self.socket.recv_from(buffer).await {
+                Ok(received) => received,
+                Err(error) => {
+                    debug!(%error, "SIP socket");
+                    sleep(ERROR_PAUSE).await;
+                    continue;
                 }
+            };
+            // As long as the buffer: there was more, and it is lost.
+            let fault = (length == buffer.len()).then(|| Fault::new(513, "Message Too Large"));
+            match self.shared.judge(&buffer[..length], from, fault, &mut other) {
+                Verdict::Pass => return Ok((length, from)),
+                Verdict::Rewritten => {
+                    if let Some(room) = buffer.get_mut(..other.len()) {
+                        room.copy_from_slice(&other);
+                        return Ok((other.len(), from));
+                    }
+                }
+                // A full send buffer is as good a reason as any to be silent.
+                Verdict::Answer(_) => {
+                    if self.socket.try_send_to(&other, from).is_err() {
+                        self.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Verdict::Silence(_) => {}
             }
         }
     }
@@ -69,110 +89,33 @@ impl StackSocket for Door {
     }
 }
 
-/// The method of a request, `None` where it is none.
-fn method(datagram: &[u8]) -> Option<&str> {
-    let line = datagram.split(|b| matches!(b, b'\r' | b'\n')).next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    let (method, _uri, version) = (words.next()?, words.next()?, words.next()?);
-    // RFC 3261 §25.1, `token`.
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
-    let is_method = !method.is_empty() && method.len() <= LONGEST_METHOD && method.bytes().all(token);
-    (is_method && version == "SIP/2.0").then_some(method)
-}
-
-fn unknown_method(datagram: &[u8]) -> bool {
-    method(datagram).is_some_and(|name| name.parse::<Method>().is_err())
-}
-
-/// The answer to a request, made of its own headers; `None` where it cannot be answered.
-fn stateless_answer(datagram: &[u8], status: u16, reason: &str, allow: &str) -> Option<String> {
-    let name = method(datagram)?;
-    if name.eq_ignore_ascii_case("ACK") {
-        return None;
-    }
-    let mut answer = format!("SIP/2.0 {status} {reason}\r\n");
-    // Via, From, To, Call-ID, CSeq: without any of them there is nobody to answer (RFC 3261 §8.2.6.2).
-    let mut seen = [false; 5];
-    for line in datagram.split(|b| *b == b'\n').skip(1) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() || answer.len() > LONGEST_ECHO {
-            break;
-        }
-        let Some((header, value)) = std::str::from_utf8(line).ok().and_then(|l| l.split_once(':')) else { continue };
-        let place = match header.trim().to_ascii_lowercase().as_str() {
-            "via" | "v" => 0,
-            "from" | "f" => 1,
-            "to" | "t" => 2,
-            "call-id" | "i" => 3,
-            "cseq" => 4,
-            _ => continue,
+impl Shared {
+    /// Judges a message and counts what becomes of it; a trunk's is refused with `fault` where there is one.
+    pub(super) fn judge(&self, message: &[u8], from: SocketAddr, fault: Option<Fault>, buffer: &mut Vec<u8>) -> Verdict {
+        let known = self.config.trunk_of(from.ip()).map(|t| Known { trunk: &t.name, calls_per_second: t.calls_per_second });
+        let now = Instant::now();
+        let verdict = {
+            let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            match fault.filter(|_| known.is_some()) {
+                Some(fault) => gate.refuse(message, from, &fault, Why::Malformed, now, buffer),
+                None => gate.judge(message, from, known, || self.has_room(), now, buffer),
+            }
         };
-        // Only Via may come several times.
-        if place > 0 && seen[place] {
-            return None;
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        if known.is_none() {
+            count(&self.counters.strangers);
         }
-        seen[place] = true;
-        let full_name = ["Via", "From", "To", "Call-ID", "CSeq"][place];
-        answer.push_str(full_name);
-        answer.push_str(": ");
-        answer.push_str(value.trim());
-        if place == 2 && !value.to_ascii_lowercase().contains(";tag=") {
-            // The same for every repetition of the request, as nothing is remembered.
-            let mut hasher = DefaultHasher::new();
-            datagram.hash(&mut hasher);
-            let _ = write!(answer, ";tag={:016x}", hasher.finish());
+        match verdict {
+            Verdict::Answer(Why::Full) => drop(count(&self.counters.full)),
+            Verdict::Answer(Why::Malformed) => drop(count(&self.counters.malformed)),
+            Verdict::Silence(Why::Absorbed) | Verdict::Pass | Verdict::Rewritten | Verdict::Answer(_) => {}
+            Verdict::Silence(why) => {
+                count(&self.counters.dropped);
+                if why == Why::Scanner {
+                    count(&self.counters.scanners);
+                }
+            }
         }
-        answer.push_str("\r\n");
-    }
-    if seen.contains(&false) || answer.len() > LONGEST_ECHO {
-        return None;
-    }
-    if !allow.is_empty() {
-        let _ = write!(answer, "Allow: {allow}\r\n");
-    }
-    answer.push_str("Content-Length: 0\r\n\r\n");
-    Some(answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(line: &str, headers: &str) -> Vec<u8> {
-        format!("{line}\r\n{headers}Content-Length: 0\r\n\r\n").into_bytes()
-    }
-
-    const HEADERS: &str = "v: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1;rport\r\nVia: SIP/2.0/UDP 192.0.2.8;branch=z9hG4bK0\r\n\
-        From: <sip:1@192.0.2.9>;tag=a\r\nTo: <sip:2@192.0.2.1>\r\nCall-ID: c\r\nCSeq: 4 FROB\r\nX: y\r\n";
-
-    #[test]
-    fn an_unknown_method_is_told_which_ones_are_known() {
-        let datagram = request("FROB sip:2@192.0.2.1 SIP/2.0", HEADERS);
-        assert!(unknown_method(&datagram));
-        let answer = stateless_answer(&datagram, 501, "Not Implemented", "INVITE, BYE").unwrap();
-        let (to, rest): (Vec<_>, Vec<_>) = answer.lines().partition(|l| l.starts_with("To:"));
-        assert!(to[0].starts_with("To: <sip:2@192.0.2.1>;tag="));
-        insta::assert_snapshot!(rest.join("\n"));
-        assert_eq!(stateless_answer(&datagram, 501, "Not Implemented", "INVITE, BYE").unwrap(), answer, "the same tag again");
-    }
-
-    #[test]
-    fn known_methods_and_garbage_are_left_to_the_stack() {
-        for line in ["INVITE sip:2@192.0.2.1 SIP/2.0", "SIP/2.0 200 OK", "GET / HTTP/1.1", "F(O sip:2@192.0.2.1 SIP/2.0", "", "FROB"] {
-            assert!(!unknown_method(&request(line, HEADERS)), "{line}");
-        }
-        assert!(!unknown_method(b"\xff\xfe sip:2@h SIP/2.0\r\n\r\n"));
-    }
-
-    #[test]
-    fn what_cannot_be_answered_is_not() {
-        assert_eq!(stateless_answer(&request("ACK sip:2@192.0.2.1 SIP/2.0", HEADERS), 403, "Forbidden", ""), None);
-        let cut = HEADERS.split_once("CSeq").unwrap().0;
-        assert_eq!(stateless_answer(&request("BYE sip:2@192.0.2.1 SIP/2.0", cut), 403, "Forbidden", ""), None);
-        let doubled = format!("{HEADERS}From: <sip:1@192.0.2.9>;tag=b\r\n");
-        assert_eq!(stateless_answer(&request("BYE sip:2@192.0.2.1 SIP/2.0", &doubled), 403, "Forbidden", ""), None);
-        let long = format!("{HEADERS}Via: {}\r\n", "x".repeat(3_000));
-        assert_eq!(stateless_answer(&request("BYE sip:2@192.0.2.1 SIP/2.0", &long), 403, "Forbidden", ""), None);
-        assert_eq!(stateless_answer(b"SIP/2.0 200 OK\r\n\r\n", 403, "Forbidden", ""), None);
+        verdict
     }
 }

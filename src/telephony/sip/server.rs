@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,13 +15,23 @@ use rsipstack::{
     dialog::{dialog::DialogStateSender, dialog_layer::DialogLayer},
     sip::{Header, HeadersExt, Method, StatusCode, Transport},
     transaction::{endpoint::Endpoint, transaction::Transaction},
-    transport::{SipConnection, TransportLayer, tcp_listener::TcpListenerConnection, udp::UdpConnection},
+    transport::{SipConnection, TransportLayer, udp::UdpConnection},
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{config::SipConfig, door::Door, in_dialog, leg::Legs, limits::RateLimits, signalling, uas};
+use super::{
+    config::SipConfig,
+    door::{self, Door},
+    gate::{Gate, RETRY_AFTER},
+    in_dialog,
+    leg::Legs,
+    limits::{Rate, RateLimits},
+    signalling,
+    streams::{self, Connections},
+    uas,
+};
 use crate::{
     ops::clock::Clock,
     telephony::{
@@ -36,15 +46,9 @@ use crate::{
 
 /// The methods that we know (`Allow`).
 pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, PRACK";
-/// Source addresses whose rate is watched one by one.
-const WATCHED_SOURCES: usize = 10_000;
-/// What a stranger is answered a second; beyond that, silence.
-pub(super) const STRANGER_ANSWERS: u32 = 5;
 /// Requests outside a call that are answered a second, of all sources together. The stack remembers
 /// each answer for half a minute: this bounds its memory. Beyond it there is silence.
 const ANSWERS: u32 = 1_000;
-/// When a caller refused for want of room may try again, in seconds.
-const RETRY_AFTER: &str = "10";
 
 /// Why the endpoint could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +86,12 @@ pub struct Counters {
     pub cancelled: AtomicU64,
     /// Requests and connections from sources that are no trunk's, answered 403 or not at all.
     pub strangers: AtomicU64,
-    /// Requests dropped without an answer because their source, or everyone together, asks too often.
+    /// Messages dropped without an answer: from a source that asks too often, from a scanner, or nothing that could be answered.
     pub dropped: AtomicU64,
+    /// A trunk's requests that were refused at the door: malformed, or asking for what there is not.
+    pub malformed: AtomicU64,
+    /// Messages of what calls itself a scanner; each has its source silenced for an hour.
+    pub scanners: AtomicU64,
     /// Keys received.
     pub keys: AtomicU64,
 }
@@ -112,6 +120,12 @@ pub struct Stats {
     /// See [`Counters`].
     pub dropped: u64,
     /// See [`Counters`].
+    pub malformed: u64,
+    /// See [`Counters`].
+    pub scanners: u64,
+    /// TCP connections now.
+    pub connections: u64,
+    /// See [`Counters`].
     pub keys: u64,
 }
 
@@ -126,8 +140,10 @@ pub(super) struct Shared {
     /// Cancelled when running calls are to be hung up.
     pub hang_up: CancellationToken,
     draining: AtomicBool,
-    /// How often a source may ask.
-    pub limits: Mutex<RateLimits>,
+    /// Who comes in.
+    pub gate: Mutex<Gate>,
+    /// TCP connections.
+    pub connections: Arc<Connections>,
     /// How often everyone together is answered outside calls.
     answers: Mutex<RateLimits>,
     /// The calls there are.
@@ -176,23 +192,28 @@ impl Server {
             sockets.push(bind_udp(*address)?);
         }
         let udp: Vec<_> = sockets.iter().map(|(_, address)| *address).collect();
-        let tcp = config.tcp.iter().map(|address| free_tcp(*address)).collect::<Result<Vec<_>, _>>()?;
+        let mut listeners = Vec::with_capacity(config.tcp.len());
+        for address in &config.tcp {
+            listeners.push(bind_tcp(*address)?);
+        }
+        let tcp: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
         let engine = Engine::start(config.media_threads, PortPool::new(&config.rtp_ports), config.dead_media)?;
         let room = config.max_calls.min(engine.capacity()).min(Semaphore::MAX_PERMITS);
-        let listeners = udp.iter().map(|a| (Transport::Udp, *a)).chain(tcp.iter().map(|a| (Transport::Tcp, *a))).collect();
+        let heard = udp.iter().map(|a| (Transport::Udp, *a)).chain(tcp.iter().map(|a| (Transport::Tcp, *a))).collect();
         let legs = Arc::<Legs>::default();
         let (states, to_relay) = rsipstack::platform::mpsc::unbounded_channel();
         let relay = Arc::clone(&legs);
         tokio::spawn(async move { relay.relay(to_relay).await });
         let shared = Arc::new(Shared {
             clock,
-            tap: Tap { trace: config.trace.clone(), clock, listeners },
+            tap: Tap { trace: config.trace.clone(), clock, listeners: heard },
             engine,
             counters: Counters::default(),
             slots: Arc::new(Semaphore::new(room)),
             hang_up: CancellationToken::new(),
             draining: AtomicBool::new(false),
-            limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, Instant::now())),
+            gate: Mutex::new(Gate::new(Instant::now())),
+            connections: Arc::default(),
             answers: Mutex::new(RateLimits::new(1, Instant::now())),
             legs: Arc::clone(&legs),
             states,
@@ -207,17 +228,8 @@ impl Server {
         }
         for address in &shared.config.tcp {
             addresses.push(("TCP", *address));
-            transports.add_transport(listen_tcp(*address, shared.config.external_address).await?);
+            transports.add_transport(streams::announced(shared.told(*address)).await);
         }
-        // A stranger's connection is closed at once: each would hold buffers until it is idle for long.
-        let guard = Arc::clone(&shared);
-        transports.set_whitelist(move |ip| {
-            let known = guard.config.trunk_of(ip).is_some();
-            if !known {
-                guard.counters.strangers.fetch_add(1, Ordering::Relaxed);
-            }
-            std::future::ready(known)
-        });
         let endpoint = EndpointBuilder::new()
             .with_cancel_token(stop.clone())
             .with_transport_layer(transports)
@@ -232,6 +244,10 @@ impl Server {
                 warn!(%error, "the SIP endpoint has ended");
             }
         });
+        for (listener, address) in listeners {
+            let accepting = streams::accept(listener, shared.told(address), Arc::clone(&shared), endpoint.inner.clone(), stop.child_token());
+            tokio::spawn(accepting);
+        }
         let dispatcher = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Some(transaction) = incoming.recv().await {
@@ -298,6 +314,9 @@ impl Monitor {
             cancelled: read(&c.cancelled),
             strangers: read(&c.strangers),
             dropped: read(&c.dropped),
+            malformed: read(&c.malformed),
+            scanners: read(&c.scanners),
+            connections: self.shared.connections.count() as u64,
             keys: read(&c.keys),
         }
     }
@@ -318,11 +337,21 @@ impl Shared {
     pub(super) fn may_answer(&self) -> bool {
         let everyone = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = answers.allow(everyone, ANSWERS, Instant::now());
+        let allowed = answers.allow(everyone, Rate::per_second(ANSWERS, 2 * ANSWERS), Instant::now());
         if !allowed {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
         allowed
+    }
+
+    /// May one more call be taken? A call that is let in takes its place a moment later, and may still find none.
+    pub fn has_room(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed) && self.slots.available_permits() > 0
+    }
+
+    /// An address of ours as peers are told it, where NAT stands between.
+    fn told(&self, address: SocketAddr) -> SocketAddr {
+        SocketAddr::new(self.config.external_address.unwrap_or(address.ip()), address.port())
     }
 
     fn active(&self) -> usize {
@@ -333,20 +362,23 @@ impl Shared {
 /// Binds a UDP address; port 0 takes any free one.
 fn bind_udp(address: SocketAddr) -> Result<(tokio::net::UdpSocket, SocketAddr), ServerError> {
     let bound = || {
-        let socket = UdpSocket::bind(address)?;
-        socket.set_nonblocking(true)?;
-        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let socket = tokio::net::UdpSocket::from_std(door::bind(address)?)?;
         let address = socket.local_addr()?;
         Ok((socket, address))
     };
     bound().map_err(|source| ServerError::Bind { transport: "UDP", address, source })
 }
 
-/// A TCP address that is free, with its port where 0 asked for any. The stack binds later and would
-/// only log a failure.
-fn free_tcp(address: SocketAddr) -> Result<SocketAddr, ServerError> {
-    let listener = std::net::TcpListener::bind(address).and_then(|l| l.local_addr());
-    listener.map_err(|source| ServerError::Bind { transport: "TCP", address, source })
+/// Binds a TCP address; port 0 takes any free one.
+fn bind_tcp(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), ServerError> {
+    let bound = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound().map_err(|source| ServerError::Bind { transport: "TCP", address, source })
 }
 
 async fn listen_udp(socket: tokio::net::UdpSocket, shared: &Arc<Shared>, stop: &CancellationToken) -> Result<SipConnection, ServerError> {
@@ -356,12 +388,6 @@ async fn listen_udp(socket: tokio::net::UdpSocket, shared: &Arc<Shared>, stop: &
     let door = Door { socket, shared: Arc::clone(shared) };
     let connection = UdpConnection::from_socket(Arc::new(door), external, Some(stop.child_token())).await.map_err(stack)?;
     Ok(connection.into())
-}
-
-async fn listen_tcp(address: SocketAddr, external: Option<IpAddr>) -> Result<SipConnection, ServerError> {
-    let external = external.map(|ip| SocketAddr::new(ip, address.port()));
-    let listener = TcpListenerConnection::new(address, external).await.map_err(|e| ServerError::Stack(e.to_string()))?;
-    Ok(listener.into())
 }
 
 /// Where a request really came from.
@@ -385,10 +411,8 @@ fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, ha
     }
     match transaction.original.method {
         Method::Invite => {
-            let mut limits = shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
-            let allowed = limits.allow(peer.ip(), trunk.calls_per_second, Instant::now());
-            drop(limits);
-            let slot = (allowed && !shared.draining.load(Ordering::Relaxed)).then(|| Arc::clone(&shared.slots).try_acquire_owned().ok());
+            // The gate has counted the call against its trunk's rate, and knew of room a moment ago.
+            let slot = (!shared.draining.load(Ordering::Relaxed)).then(|| Arc::clone(&shared.slots).try_acquire_owned().ok());
             let Some(slot) = slot.flatten() else {
                 shared.counters.full.fetch_add(1, Ordering::Relaxed);
                 if !shared.may_answer() {
