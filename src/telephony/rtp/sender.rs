@@ -112,6 +112,7 @@ fn silence(codec: Codec) -> &'static [u8] {
     match codec {
         Codec::Pcma => &ALAW_SILENCE,
         Codec::Pcmu => &ULAW_SILENCE,
+        Codec::G722 => crate::telephony::clip::silence(codec).get(..FRAME_SAMPLES).unwrap_or_default(),
     }
 }
 
@@ -119,10 +120,7 @@ impl Playing {
     /// The frame to send now.
     fn frame(&self, codec: Codec) -> Option<&[u8]> {
         let clip = self.clips.get(self.clip)?;
-        match codec {
-            Codec::Pcma => clip.alaw_frame(self.frame),
-            Codec::Pcmu => clip.ulaw_frame(self.frame),
-        }
+        clip.frame(codec, self.frame)
     }
 
     /// Goes on by a frame; the id once the last one is gone.

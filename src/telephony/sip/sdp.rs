@@ -4,36 +4,7 @@
 
 use std::{fmt::Write as _, net::IpAddr, net::SocketAddr};
 
-/// The two codecs of the telephone network (RFC 3551).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// G.711 A-law, static payload type 8.
-    Pcma,
-    /// G.711 µ-law, static payload type 0.
-    Pcmu,
-}
-
-impl Codec {
-    /// Name in `a=rtpmap` and in the CDR.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pcma => "PCMA",
-            Self::Pcmu => "PCMU",
-        }
-    }
-
-    /// Static payload type (RFC 3551 §6).
-    pub fn static_payload_type(self) -> u8 {
-        match self {
-            Self::Pcma => 8,
-            Self::Pcmu => 0,
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        [Self::Pcma, Self::Pcmu].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
-    }
-}
+pub use crate::telephony::codec::Codec;
 
 /// Who sends, from the point of view of whoever wrote it (RFC 8866 §6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,7 +196,7 @@ impl<'a> Stream<'a> {
             Some((name, "8000")) => Codec::named(name)?,
             Some(_) => return None,
             // The static types need no rtpmap (RFC 3551 §6).
-            None => [Codec::Pcma, Codec::Pcmu].into_iter().find(|c| c.static_payload_type() == payload_type)?,
+            None => Codec::of_static_type(payload_type)?,
         };
         Some((codec, payload_type))
     }
