@@ -7,3 +7,4 @@ pub mod engine;
 pub mod ports;
 pub mod receiver;
 pub mod sender;
+pub mod srtp;
