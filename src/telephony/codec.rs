@@ -1,16 +1,14 @@
 //! The codecs of the telephone network.
 
 /// A codec, at 64 kbit/s each: 8 bytes a millisecond, whichever it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// G.711 A-law, static payload type 8.
-    #[serde(rename = "PCMA")]
     Pcma,
     /// G.711 µ-law, static payload type 0.
-    #[serde(rename = "PCMU")]
     Pcmu,
     /// G.722 wideband, static payload type 9.
-    #[serde(rename = "G722")]
     G722,
 }
 

@@ -67,8 +67,6 @@ pub(super) struct Running<'a> {
     pub states: DialogStateReceiver,
     pub media: &'a Media,
     pub local: Local,
-    /// Our description as last sent.
-    pub described: String,
     pub agreed: Option<Agreed>,
     pub timer: Option<SessionTimer>,
     pub shared: &'a Shared,
@@ -174,7 +172,7 @@ impl Running<'_> {
     fn take_answer_in_ack(&mut self) -> bool {
         self.offer_pending = false;
         let Some(ack) = self.dialog.last_remote_ack() else { return false };
-        let agreed = Description::parse(&ack.body).and_then(|d| d.agree());
+        let agreed = Description::parse(&ack.body).and_then(|answer| self.local.accept(&answer));
         if let Err(error) = &agreed {
             debug!(%error, "answer in ACK");
         }
@@ -248,16 +246,10 @@ impl Running<'_> {
             self.timer = timer.or(self.timer);
             // A re-INVITE without offer asks for ours; an UPDATE without one is a mere refresh.
             self.offer_pending = invite;
-            return Ok(invite.then(|| {
-                self.local.version += 1;
-                self.described = self.local.offer();
-                self.described.clone()
-            }));
+            return Ok(invite.then(|| self.local.offer()));
         }
-        let next = Local { version: self.local.version + 1, ..self.local };
-        let (body, agreed) = next.answer(&Description::parse(&request.body)?)?;
-        (self.local, self.agreed, self.timer) = (next, Some(agreed), timer.or(self.timer));
-        self.described.clone_from(&body);
+        let (body, agreed) = self.local.answer(&Description::parse(&request.body)?)?;
+        (self.agreed, self.timer) = (Some(agreed), timer.or(self.timer));
         Ok(Some(body))
     }
 
@@ -282,7 +274,7 @@ impl Running<'_> {
     /// on meanwhile, and `done` is told whether the caller's side is still there.
     fn refresh(&self, done: &mpsc::Sender<bool>) {
         let Some(timer) = self.timer else { return };
-        let (dialog, described, done) = (self.dialog.clone(), self.described.clone(), done.clone());
+        let (dialog, described, done) = (self.dialog.clone(), self.local.described(), done.clone());
         tokio::spawn(async move {
             let answer = if headers::allows(&dialog.initial_request(), "UPDATE") {
                 dialog.update(Some(refresh_headers(timer, false)), None).await

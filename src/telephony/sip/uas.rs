@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use rand::Rng;
 use rsipstack::{
     dialog::dialog_layer::DialogLayer,
     sip::{Auth, Header, HeadersExt, Method, Param, Request, Scheme, SipMessage, Transport, Uri},
@@ -16,7 +17,7 @@ use tracing::{debug, info};
 use super::{
     answered::Running,
     headers,
-    sdp::{Agreed, Description, Local, SdpError},
+    sdp::{Agreed, Description, Local, RANDOM_BYTES, SdpError, Terms},
     server::{ALLOW, Shared, answer, local_ip_towards},
     session_timer::{MIN_SE, SessionTimer},
 };
@@ -136,8 +137,9 @@ impl NewCall {
             return Err(Refusal { headers: vec![accept], ..Refusal::new(415, "no session description") });
         }
         let offer = offered.then(|| Description::parse(&request.body)).transpose()?;
+        let terms = Terms::default();
         if let Some(offer) = &offer {
-            offer.agree()?;
+            terms.check(offer)?;
         }
         let unavailable = |e: std::io::Error| Refusal::new(503, e.to_string());
         let local_ip = local_ip_towards(self.peer).map_err(unavailable)?;
@@ -146,7 +148,9 @@ impl NewCall {
         let told_ip = self.shared.config.external_address.unwrap_or(local_ip);
         // Any number that no earlier session of ours had (RFC 8866 §5.2).
         let session = u64::from(media.port) << 32 | u64::from(call.at.timestamp() as u32);
-        let local = Local { media: SocketAddr::new(told_ip, media.port), session, version: 1 };
+        let mut random = [0; RANDOM_BYTES];
+        crate::ops::chance::fresh().fill_bytes(&mut random);
+        let mut local = Local::new(SocketAddr::new(told_ip, media.port), session, random, terms);
         let (body, agreed) = match offer {
             Some(offer) => {
                 let (body, agreed) = local.answer(&offer)?;
@@ -255,8 +259,7 @@ impl Ringing {
             dialog: &dialog,
             states,
             media: &self.media,
-            local: self.local,
-            described: self.body.clone(),
+            local: self.local.clone(),
             agreed: self.agreed.take(),
             timer: self.timer,
             shared: &new.shared,
