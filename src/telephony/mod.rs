@@ -2,7 +2,9 @@
 
 pub mod call;
 pub mod clip;
+pub mod codec;
 pub mod g711;
+pub mod g722;
 pub mod phone;
 pub mod rtp;
 pub mod sip;

@@ -112,6 +112,7 @@ pub fn answer(body: &str) -> Result<Answer, BadAnswer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telephony::sip::sdp::{Description, Local, RANDOM_BYTES, Terms};
 
     fn an_offer(local: &str) -> Offer<'static> {
         let local = local.parse().unwrap();
@@ -148,7 +149,8 @@ mod tests {
         ");
         let held = Offer { version: 1, hold: true, ..an_offer("192.0.2.1:4000") }.to_sdp();
         assert!(held.contains("o=- 7 8 IN") && held.contains("a=sendonly"), "{held}");
-        let agreed = crate::telephony::sip::sdp::Description::parse(sdp.as_bytes()).unwrap().agree().unwrap();
+        let mut line = Local::new("192.0.2.2:5000".parse().unwrap(), 1, [0; RANDOM_BYTES], Terms::default());
+        let (_, agreed) = line.answer(&Description::parse(sdp.as_bytes()).unwrap()).unwrap();
         assert_eq!((agreed.codec, agreed.events), (Codec::Pcma, Some(OFFERED_EVENT_TYPE)));
     }
 

@@ -10,5 +10,6 @@ pub mod ports;
 pub mod receiver;
 pub mod sender;
 mod session;
+pub mod srtp;
 pub mod wheel;
 mod worker;

@@ -36,13 +36,15 @@ impl Outbox {
         Self { ring: ring.ok(), waiting: Vec::with_capacity(MOST), bytes: vec![[0; MOST_BYTES]; MOST].into_boxed_slice() }
     }
 
-    /// Takes a packet for a connected socket: `write` writes it and returns its length. The socket must stay
+    /// Takes a packet for a connected socket: `write` writes it and returns its length, 0 for none. The socket must stay
     /// open until [`Outbox::flush`]. Returns how many earlier packets the system refused, where it had to send.
     pub fn put(&mut self, socket: RawFd, write: impl FnOnce(&mut [u8; MOST_BYTES]) -> usize) -> u64 {
         let refused = if self.waiting.len() >= MOST { self.flush() } else { 0 };
         if let Some(buffer) = self.bytes.get_mut(self.waiting.len()) {
             let length = write(buffer).min(MOST_BYTES);
-            self.waiting.push(Waiting { socket, length });
+            if length > 0 {
+                self.waiting.push(Waiting { socket, length });
+            }
         }
         refused
     }

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use rtp_rs::{RtpPacketBuilder, Seq};
 
-use crate::telephony::{clip::Clip, sip::sdp::Codec};
+use super::srtp;
+use crate::telephony::{
+    clip::{Clip, LONGEST_PACKET_BYTES, silence},
+    codec::Codec,
+};
 
 /// Bytes of an RTP header without extensions (RFC 3550 §5.1).
 const HEADER_BYTES: usize = 12;
-/// Every codec of ours has 64 kbit/s: so many bytes a ms, and as many ticks of the RTP clock (RFC 3551 §4.5).
-const PER_MS: usize = 8;
+/// Every codec of ours has so many bytes a ms, and as many ticks of the RTP clock (RFC 3551 §4.5).
+const PER_MS: usize = Codec::BYTES_PER_MS;
 /// The longest packet, in ms.
 pub const MOST_MS: usize = 60;
-/// Room for the longest packet.
-pub const MOST_BYTES: usize = HEADER_BYTES + MOST_MS * PER_MS;
+/// Room for the longest packet, encrypted.
+pub const MOST_BYTES: usize = HEADER_BYTES + LONGEST_PACKET_BYTES + srtp::OVERHEAD;
 
 /// The outgoing stream of one call. It never pauses: silence is sent between prompts, so that NAT
 /// bindings stay open and the caller's telephone does not take the line for dead.
@@ -95,7 +99,7 @@ impl Sender {
 
     /// Writes the next packet.
     pub fn next_packet(&mut self, buffer: &mut [u8; MOST_BYTES]) -> Packet {
-        let mut payload = [0; MOST_MS * PER_MS];
+        let mut payload = [0; LONGEST_PACKET_BYTES];
         let payload = &mut payload[..self.ptime * PER_MS];
         let played = self.fill(payload);
         let builder = RtpPacketBuilder::new()
@@ -132,16 +136,9 @@ impl Sender {
                 return None;
             }
         }
-        payload.fill(silence(codec));
+        let quiet = silence(codec);
+        payload.copy_from_slice(quiet.get(..payload.len()).unwrap_or_default());
         self.playing.take().map(|playing| playing.id)
-    }
-}
-
-/// Silence: the code of a sample of 0.
-fn silence(codec: Codec) -> u8 {
-    match codec {
-        Codec::Pcma => 0xd5,
-        Codec::Pcmu => 0xff,
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     ports::Port,
     receiver::{Received, Receiver},
     sender::{MOST_BYTES, Sender},
+    srtp::{Crypto, Srtp},
 };
 use crate::telephony::{clip::Clip, sip::sdp::Agreed};
 
@@ -101,6 +102,29 @@ struct Stream {
     sifted: Option<Channel>,
     /// Is the port's own socket connected to the peer?
     connected: bool,
+    srtp: Option<Box<Srtp>>,
+}
+
+impl Stream {
+    /// Writes the next packet, encrypted where agreed; its length, 0 where it cannot be, and the playing that ends with it.
+    fn write(&mut self, buffer: &mut [u8; MOST_BYTES]) -> (usize, Option<u64>) {
+        let packet = self.sender.next_packet(buffer);
+        let length = match &mut self.srtp {
+            // What cannot be encrypted is not sent.
+            Some(srtp) => srtp.protect_rtp(buffer, packet.length).unwrap_or_default(),
+            None => packet.length,
+        };
+        (length, packet.played)
+    }
+
+    /// What a datagram says, decrypted in place where agreed.
+    fn hear(&mut self, datagram: &mut [u8], from: SocketAddr) -> Received {
+        let length = match &mut self.srtp {
+            Some(srtp) => srtp.unprotect_rtp(datagram).unwrap_or_default(),
+            None => datagram.len(),
+        };
+        self.receiver.receive(datagram.get(..length).unwrap_or_default(), from)
+    }
 }
 
 /// Sockets to be watched.
@@ -132,11 +156,15 @@ impl Session {
 
     /// Begins, or goes on under a new agreement (re-INVITE).
     pub fn start(&mut self, agreed: &Agreed, now: Instant, watch: Watch<'_>) -> io::Result<()> {
-        let ptime = super::wheel::USUAL_MS;
+        let ptime = agreed.ptime_ms as usize;
         let moved = if let Some(stream) = &mut self.stream {
             stream.sender.set_codec(agreed.codec, agreed.payload_type, ptime);
             stream.receiver.renegotiate(agreed.peer, agreed.payload_type, agreed.events);
             (stream.sending, stream.receiving) = (agreed.send, agreed.receive);
+            match (&mut stream.srtp, &agreed.crypto) {
+                (Some(srtp), Some(crypto)) => srtp.renegotiate(crypto).map_err(io::Error::other)?,
+                (srtp, crypto) => *srtp = encryption(crypto.as_ref())?,
+            }
             stream.ptime = ptime as u64;
             let moved = agreed.peer.is_some() && agreed.peer != stream.peer;
             if moved || stream.payload_type != agreed.payload_type {
@@ -160,6 +188,7 @@ impl Session {
                 payload_type: agreed.payload_type,
                 sifted: None,
                 connected: false,
+                srtp: encryption(agreed.crypto.as_ref())?,
             });
             announce_arrivals(&self.port.socket)?;
             watch(Channel::Peer, &self.port.socket);
@@ -224,18 +253,17 @@ impl Session {
                 Some(others) if stream.peer != Some(to) => Some(others),
                 _ => (!stream.connected).then_some(&self.port.socket),
             };
-            let sender = &mut stream.sender;
             if let Some(socket) = elsewhere {
                 let mut buffer = [0; MOST_BYTES];
-                let packet = sender.next_packet(&mut buffer);
-                let bytes = buffer.get(..packet.length).unwrap_or_default();
+                let (length, ended) = stream.write(&mut buffer);
+                let bytes = buffer.get(..length).unwrap_or_default();
                 tally.send_errors += u64::from(socket.send_to(bytes, to).is_err());
-                played = packet.played;
+                played = ended;
             } else {
                 tally.send_errors += outbox.put(self.port.socket.as_raw_fd(), |buffer| {
-                    let packet = sender.next_packet(buffer);
-                    played = packet.played;
-                    packet.length
+                    let (length, ended) = stream.write(buffer);
+                    played = ended;
+                    length
                 });
             }
         } else {
@@ -268,9 +296,9 @@ impl Session {
                 Err(_) => continue,
             };
             let Some(stream) = &mut self.stream else { continue };
-            let bytes = buffer.get(..arrival.length).unwrap_or_default();
+            let bytes = buffer.get_mut(..arrival.length).unwrap_or_default();
             let from = arrival.from.or(stream.peer.filter(|_| channel == Channel::Peer));
-            let received = from.map_or(Received::Stranger, |from| stream.receiver.receive(bytes, from));
+            let received = from.map_or(Received::Stranger, |from| stream.hear(bytes, from));
             match received {
                 Received::Stranger => {
                     tally.strangers += 1;
@@ -316,6 +344,10 @@ impl Session {
             self.others = None;
         }
     }
+}
+
+fn encryption(crypto: Option<&Crypto>) -> io::Result<Option<Box<Srtp>>> {
+    crypto.map(|crypto| Srtp::new(crypto).map(Box::new)).transpose().map_err(io::Error::other)
 }
 
 /// A datagram as the kernel took it in.

@@ -66,8 +66,6 @@ pub(super) struct Running<'a> {
     media: &'a Media,
     local: Local,
     shared: &'a Shared,
-    /// Our description as last sent.
-    pub described: String,
     pub agreed: Option<Agreed>,
     pub timer: Option<SessionTimer>,
     pub digits: u32,
@@ -106,7 +104,6 @@ impl<'a> Running<'a> {
             media,
             local,
             shared,
-            described: String::new(),
             agreed: None,
             timer: None,
             digits: 0,
@@ -220,7 +217,7 @@ impl<'a> Running<'a> {
     fn take_answer(&mut self, ack: Option<&Request>) {
         self.offer_pending = false;
         let Some(ack) = ack else { return };
-        match Description::parse(&ack.body).and_then(|d| d.agree()) {
+        match Description::parse(&ack.body).and_then(|answer| self.local.accept(&answer)) {
             Ok(agreed) => self.agreed = Some(agreed),
             Err(error) => debug!(%error, "answer in ACK"),
         }
@@ -328,16 +325,10 @@ impl<'a> Running<'a> {
             self.timer = timer.or(self.timer);
             // A re-INVITE without offer asks for ours; an UPDATE without one is a mere refresh.
             self.offer_pending = invite;
-            return Ok(invite.then(|| {
-                self.local.version += 1;
-                self.described = self.local.offer();
-                self.described.clone()
-            }));
+            return Ok(invite.then(|| self.local.offer()));
         }
-        let next = Local { version: self.local.version + 1, ..self.local };
-        let (body, agreed) = next.answer(&Description::parse(&request.body)?)?;
-        (self.local, self.agreed, self.timer) = (next, Some(agreed), timer.or(self.timer));
-        self.described.clone_from(&body);
+        let (body, agreed) = self.local.answer(&Description::parse(&request.body)?)?;
+        (self.agreed, self.timer) = (Some(agreed), timer.or(self.timer));
         Ok(Some(body))
     }
 
@@ -365,7 +356,7 @@ impl<'a> Running<'a> {
         let refresh = Refresh {
             dialog: self.dialog.clone(),
             turns: Arc::clone(&self.turns),
-            described: self.described.clone(),
+            described: self.local.described(),
             timer,
             by_update: self.takes_update,
         };
@@ -377,7 +368,7 @@ impl<'a> Running<'a> {
         self.timer = Some(timer);
         let Some(answer) = answer else { return };
         self.retarget(answer);
-        let agreed = Description::parse(&answer.body).and_then(|d| d.agree()).ok();
+        let agreed = Description::parse(&answer.body).and_then(|answer| self.local.accept(&answer)).ok();
         if agreed.is_some() && agreed != self.agreed {
             self.agreed = agreed;
             self.restart_media();

@@ -94,7 +94,7 @@ async fn acknowledged(ringing: &mut Ringing, prack: Transaction) -> Result<(), R
     if ringing.agreed.is_some() {
         return now(prack, 200, Ok(())).await;
     }
-    match Description::parse(&prack.original.body).and_then(|d| d.agree()) {
+    match Description::parse(&prack.original.body).and_then(|answer| ringing.local.accept(&answer)) {
         Ok(agreed) => {
             ringing.agreed = Some(agreed);
             ringing.offer_answered = true;

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use rand::Rng;
 use rsipstack::{
     dialog::dialog_layer::DialogLayer,
     sip::{Auth, Header, HeadersExt, Method, Param, Request, Scheme, SipMessage, Transport, Uri},
@@ -20,7 +21,7 @@ use super::{
     leg::{Leg, STATE_QUEUE, cseq},
     reason::{self, Reason},
     refresh::session_expires,
-    sdp::{Agreed, Description, Local, SdpError},
+    sdp::{Agreed, Description, Local, RANDOM_BYTES, SdpError, Terms},
     server::{ALLOW, Shared, answer, local_ip_towards},
     session_timer::{MIN_SE, SessionTimer},
 };
@@ -202,8 +203,9 @@ impl NewCall {
             return Err(Refusal { headers: vec![accept], ..Refusal::new(415, "no session description") });
         }
         let offer = offered.then(|| Description::parse(&request.body)).transpose()?;
+        let terms = Terms::default();
         if let Some(offer) = &offer {
-            offer.agree()?;
+            terms.check(offer)?;
         }
         let unavailable = |e: std::io::Error| Refusal::new(503, e.to_string());
         let local_ip = local_ip_towards(self.peer).map_err(unavailable)?;
@@ -212,7 +214,9 @@ impl NewCall {
         let told_ip = self.shared.config.external_address.unwrap_or(local_ip);
         // Any number that no earlier session of ours had (RFC 8866 §5.2).
         let session = u64::from(media.port) << 32 | u64::from(call.at.timestamp() as u32);
-        let local = Local { media: SocketAddr::new(told_ip, media.port), session, version: 1 };
+        let mut random = [0; RANDOM_BYTES];
+        crate::ops::chance::fresh().fill_bytes(&mut random);
+        let mut local = Local::new(SocketAddr::new(told_ip, media.port), session, random, terms);
         let (body, agreed) = match offer {
             Some(offer) => {
                 let (body, agreed) = local.answer(&offer)?;
@@ -354,8 +358,7 @@ impl NewCall {
             }
         };
         tokio::spawn(drive.in_current_span());
-        let mut running = Running::new(&dialog, &leg, states, &ringing.media, ringing.local, &self.shared);
-        running.described.clone_from(&ringing.body);
+        let mut running = Running::new(&dialog, &leg, states, &ringing.media, ringing.local.clone(), &self.shared);
         running.agreed = ringing.agreed.take();
         running.timer = ringing.timer;
         running.takes_update = ringing.takes_update;

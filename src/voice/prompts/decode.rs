@@ -1,4 +1,4 @@
-//! Any recording (WAV, FLAC, OGG Vorbis, MP3) to mono samples at 8 kHz.
+//! Any recording (WAV, FLAC, OGG Vorbis, MP3) to mono samples at the telephone's rates.
 
 use std::{fs::File, path::Path};
 
@@ -13,7 +13,9 @@ use symphonia::core::{
 };
 
 /// The telephone's sample rate, in Hz.
-const RATE: u32 = 8_000;
+pub const NARROW: u32 = 8_000;
+/// The sample rate of wideband telephony, in Hz.
+pub const WIDE: u32 = 16_000;
 /// The largest file that is read.
 const MOST_BYTES: u64 = 20 * 1024 * 1024;
 /// The longest recording, in seconds.
@@ -45,18 +47,29 @@ impl From<SymphoniaError> for DecodeError {
     }
 }
 
-/// Mono samples at 8 kHz.
-pub fn decode(path: &Path) -> Result<Vec<i16>, DecodeError> {
+/// A recording as it came out of its file, mixed down.
+#[derive(Debug, Clone)]
+pub struct Sound {
+    mono: Vec<f32>,
+    rate: u32,
+}
+
+impl Sound {
+    /// Its samples at [`NARROW`] or [`WIDE`].
+    pub fn at(&self, rate: u32) -> Result<Vec<i16>, DecodeError> {
+        let pcm = |mono: &[f32]| mono.iter().map(|s| (s * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).collect();
+        Ok(if self.rate == rate { pcm(&self.mono) } else { pcm(&resample(&self.mono, self.rate, rate)?) })
+    }
+}
+
+/// Reads a recording.
+pub fn decode(path: &Path) -> Result<Sound, DecodeError> {
     let file = File::open(path)?;
     if file.metadata()?.len() > MOST_BYTES {
         return Err(DecodeError::TooLarge);
     }
     let (mono, rate) = read_mono(file, path)?;
-    if mono.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    let narrow = if rate == RATE { mono } else { resample(&mono, rate)? };
-    Ok(narrow.into_iter().map(|s| (s * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).collect())
+    if mono.is_empty() { Err(DecodeError::Empty) } else { Ok(Sound { mono, rate }) }
 }
 
 fn read_mono(file: File, path: &Path) -> Result<(Vec<f32>, u32), DecodeError> {
@@ -71,7 +84,7 @@ fn read_mono(file: File, path: &Path) -> Result<(Vec<f32>, u32), DecodeError> {
     let track_id = track.id;
     let parameters = track.codec_params.as_ref().and_then(|p| p.audio()).ok_or_else(none)?;
     let mut decoder = symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default())?;
-    let (mut mono, mut rate, mut interleaved) = (Vec::new(), RATE, Vec::<f32>::new());
+    let (mut mono, mut rate, mut interleaved) = (Vec::new(), NARROW, Vec::<f32>::new());
     while let Some(packet) = format.next_packet()? {
         if packet.track_id != track_id {
             continue;
@@ -92,9 +105,9 @@ fn read_mono(file: File, path: &Path) -> Result<(Vec<f32>, u32), DecodeError> {
     Ok((mono, rate))
 }
 
-fn resample(mono: &[f32], rate: u32) -> Result<Vec<f32>, DecodeError> {
+fn resample(mono: &[f32], from: u32, to: u32) -> Result<Vec<f32>, DecodeError> {
     let bad = |e: String| DecodeError::Format(e);
-    let mut resampler = Fft::<f32>::new(rate as usize, RATE as usize, 1_024, 1, FixedSync::Input).map_err(|e| bad(e.to_string()))?;
+    let mut resampler = Fft::<f32>::new(from as usize, to as usize, 1_024, 1, FixedSync::Input).map_err(|e| bad(e.to_string()))?;
     let input = InterleavedSlice::new(mono, 1, mono.len()).map_err(|e| bad(e.to_string()))?;
     let output = resampler.process_all(&input, mono.len(), None).map_err(|e| bad(e.to_string()))?;
     Ok(output.take_data())

@@ -73,8 +73,17 @@ struct Prompt {
 }
 
 impl PromptLibrary {
-    /// Reads `manifest.toml` in `directory` and a recording of every prompt in it.
+    /// Reads `manifest.toml` in `directory` and a recording of every prompt in it, for calls in G.711.
     pub fn load(directory: &Path) -> Result<Self, PromptError> {
+        Self::load_for(directory, false)
+    }
+
+    /// As [`Self::load`], for calls in G.722 as well: half as much memory again, and an encoder that takes its time.
+    pub fn load_wideband(directory: &Path) -> Result<Self, PromptError> {
+        Self::load_for(directory, true)
+    }
+
+    fn load_for(directory: &Path, wideband: bool) -> Result<Self, PromptError> {
         let path = directory.join("manifest.toml");
         let file = path.display().to_string();
         let text = std::fs::read_to_string(&path).map_err(|e| PromptError::Read(path.clone(), e))?;
@@ -98,12 +107,11 @@ impl PromptLibrary {
         }
         let names: Vec<_> = entries.iter().map(|(_, entry)| entry.name.as_str()).collect();
         let (mut prompts, mut warnings) = (BTreeMap::new(), Vec::new());
-        for ((line, entry), recording) in entries.iter().zip(load_all(directory, &names)) {
+        for ((line, entry), recording) in entries.iter().zip(load_all(directory, &names, wideband)) {
             match recording {
                 Ok(recording) => {
                     warnings.extend(recording.warnings(manifest.loudness_dbfs));
-                    let clip = Arc::new(Clip::from_pcm(&entry.name, &recording.samples));
-                    prompts.insert(entry.name.clone(), Prompt { text: entry.text.clone(), clip });
+                    prompts.insert(entry.name.clone(), Prompt { text: entry.text.clone(), clip: Arc::new(recording.clip) });
                 }
                 Err(problem) => problems.push(format!("{file}:{line}: {problem}")),
             }
@@ -152,20 +160,25 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// A decoded recording.
+/// A decoded recording, and what is sent of it.
 struct Recording {
     file: String,
     samples: Vec<i16>,
+    clip: Clip,
 }
 
 impl Recording {
-    fn load(directory: &Path, name: &str) -> Result<Self, String> {
+    fn load(directory: &Path, name: &str, wideband: bool) -> Result<Self, String> {
         let candidates = EXTENSIONS.map(|extension| directory.join(format!("{name}.{extension}")));
         let path = candidates.iter().find(|path| path.is_file());
         let path = path.ok_or_else(|| format!("the prompt \"{name}\" has no recording {name}.wav (or .flac, .ogg, .mp3)"))?;
         let file = path.display().to_string();
-        let samples = decode::decode(path).map_err(|e| format!("{file} {e}"))?;
-        let recording = Self { file, samples };
+        let bad = |e: DecodeError| format!("{file} {e}");
+        let sound = decode::decode(path).map_err(bad)?;
+        let samples = sound.at(decode::NARROW).map_err(bad)?;
+        let clip = Clip::from_pcm(name, &samples);
+        let clip = if wideband { clip.with_wide_pcm(&sound.at(decode::WIDE).map_err(bad)?) } else { clip };
+        let recording = Self { file, samples, clip };
         if recording.rms_db() < SILENT_DB {
             return Err(format!("{} is silent", recording.file));
         }
@@ -200,14 +213,14 @@ fn decibel(amplitude: f64) -> f64 {
     20.0 * (amplitude / 32_768.0).max(1e-9).log10()
 }
 
-/// Decodes on all cores; the results in the order of the names.
-fn load_all(directory: &Path, names: &[&str]) -> Vec<Result<Recording, String>> {
+/// Decodes and encodes on all cores; the results in the order of the names.
+fn load_all(directory: &Path, names: &[&str], wideband: bool) -> Vec<Result<Recording, String>> {
     let next = AtomicUsize::new(0);
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let work = || {
         let mut done = Vec::new();
         while let Some((index, name)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, names.get(i)?))) {
-            done.push((index, Recording::load(directory, name)));
+            done.push((index, Recording::load(directory, name, wideband)));
         }
         done
     };

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::telephony::{codec::Codec, g722};
 
 /// Energy of a frequency, relative to all, by Goertzel's method.
 fn share_of(samples: &[i16], frequency: f64) -> f64 {
@@ -31,7 +32,7 @@ const ONE: &str = "language = \"it\"\nloudness_dbfs = -20.0\n\n[[prompt]]\nname 
 fn every_format_comes_out_as_the_same_tone_at_the_same_level() {
     for extension in EXTENSIONS {
         let path = format!("tests/fixtures/audio/tone.{extension}");
-        let samples = decode::decode(Path::new(&path)).unwrap();
+        let samples = decode::decode(Path::new(&path)).unwrap().at(decode::NARROW).unwrap();
         // Half a second of a 1 kHz sine; lossy formats may add some padding.
         assert!((3_900..4_700).contains(&samples.len()), "{extension}: {}", samples.len());
         let middle = &samples[800..3_200];
@@ -97,5 +98,28 @@ fn the_prompts_that_ship_are_all_there_at_the_same_loudness() {
     for name in crate::voice::speech::all_names() {
         let clip = library.clip(&name).unwrap_or_else(|| panic!("no prompt {name}"));
         assert!((100..2_000).contains(&clip.duration_ms()), "{name}: {} ms", clip.duration_ms());
+    }
+}
+
+#[test]
+fn wideband_prompts_have_the_sound_above_the_telephones_band() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("manifest.toml"), ONE).unwrap();
+    let spec = hound::WavSpec { channels: 1, sample_rate: 16_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut file = hound::WavWriter::create(dir.path().join("tone.wav"), spec).unwrap();
+    for n in 0..16_000 {
+        let angle = |hz: f64| f64::from(n) * hz / 16_000.0 * std::f64::consts::TAU;
+        file.write_sample((4_000.0 * (angle(1_000.0).sin() + angle(6_000.0).sin())) as i16).unwrap();
+    }
+    file.finalize().unwrap();
+    let narrow = PromptLibrary::load(dir.path()).unwrap().clip("tone").unwrap();
+    assert_eq!((narrow.encoded(Codec::Pcma).len(), narrow.encoded(Codec::G722)), (8_000, &[][..]));
+    let wide = PromptLibrary::load_wideband(dir.path()).unwrap().clip("tone").unwrap();
+    assert_eq!((wide.encoded(Codec::Pcma), wide.encoded(Codec::G722).len()), (narrow.encoded(Codec::Pcma), 8_000));
+    let mut decoder = g722::Decoder::default();
+    let decoded: Vec<i16> = wide.encoded(Codec::G722).iter().flat_map(|octet| decoder.decode(*octet)).collect();
+    // The measure is for 8 kHz: at 16 kHz the tones lie at half their places.
+    for hz in [500.0, 3_000.0] {
+        assert!((0.4..0.6).contains(&share_of(&decoded[4_000..12_000], hz)), "{hz}: {}", share_of(&decoded[4_000..12_000], hz));
     }
 }
