@@ -13,6 +13,7 @@ use crate::{
             keys::KeyScript,
             transcript::{Moment, What},
         },
+        rtp::srtp::Suite,
     },
     voice::prompts::PromptLibrary,
 };
@@ -48,6 +49,10 @@ pub struct Args {
     /// The calling number; "anonymous" withholds it.
     #[arg(long, default_value = "0101234567")]
     from: String,
+    /// Encrypt the audio (SRTP, keys in SDP), and take nothing else. A suite may be named, as in
+    /// --srtp=AEAD_AES_128_GCM.
+    #[arg(long, value_name = "SUITE", num_args = 0..=1, require_equals = true, default_missing_value = "AES_CM_128_HMAC_SHA1_80", value_parser = suite)]
+    srtp: Option<Suite>,
     /// Hang up so many seconds after the last key.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     hangup_after: Option<Duration>,
@@ -79,6 +84,10 @@ impl FromStr for PressOn {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
     if (0.0..=86_400.0).contains(&seconds) { Ok(Duration::from_secs_f64(seconds)) } else { Err("0 to 86400 seconds".to_owned()) }
+}
+
+fn suite(text: &str) -> Result<Suite, String> {
+    Suite::named(text).ok_or_else(|| format!("one of {} is wanted", Suite::ALL.map(Suite::name).join(", ")))
 }
 
 /// How the call went, as `--json` tells it.
@@ -116,6 +125,7 @@ pub async fn call(args: Args, clips: &[Arc<Clip>], text: impl Fn(&str) -> Option
         caller: if args.from == "anonymous" { String::new() } else { args.from.clone() },
         record: args.record.is_some(),
         barge: args.barge,
+        srtp: args.srtp,
         answer_timeout: args.timeout.min(Duration::from_mins(1)),
         ..PhoneConfig::default()
     };

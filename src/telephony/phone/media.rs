@@ -19,7 +19,10 @@ use super::{
     sdp::{Answer, PCMA, PCMU},
     sound::tone,
 };
-use crate::telephony::clip::FRAME_SAMPLES;
+use crate::telephony::{
+    clip::FRAME_SAMPLES,
+    rtp::srtp::{OVERHEAD, Srtp},
+};
 
 /// Keys to press one after the other, and whom to tell when the last is done.
 #[derive(Debug)]
@@ -68,7 +71,15 @@ pub struct StreamStart {
 }
 
 /// Runs the media of a call until it is aborted or all [`Presses`] senders are gone.
-pub async fn run(socket: UdpSocket, answer: Answer, start: StreamStart, ear: SharedEar, mut presses: mpsc::Receiver<Presses>) {
+pub async fn run(
+    socket: UdpSocket,
+    answer: Answer,
+    mut srtp: Option<Srtp>,
+    start: StreamStart,
+    ear: SharedEar,
+    mut presses: mpsc::Receiver<Presses>,
+) {
+    let remote = answer.remote;
     let mut mouth = Mouth::new(answer, start);
     let mut current: Option<Presses> = None;
     let mut ticks = interval_at(Instant::now(), Duration::from_millis(20));
@@ -79,8 +90,8 @@ pub async fn run(socket: UdpSocket, answer: Answer, start: StreamStart, ear: Sha
         tokio::select! {
             _ = ticks.tick() => {
                 let (packet, key_up) = mouth.tick();
-                if let Some(packet) = packet
-                    && let Err(error) = socket.send_to(&packet, answer.remote).await
+                if let Some(packet) = packet.and_then(|packet| protected(srtp.as_mut(), packet))
+                    && let Err(error) = socket.send_to(&packet, remote).await
                 {
                     // The peer may have closed its port while its BYE is under way.
                     tracing::debug!(%error, "RTP not sent");
@@ -101,13 +112,39 @@ pub async fn run(socket: UdpSocket, answer: Answer, start: StreamStart, ear: Sha
                 }
             }
             received = socket.recv_from(&mut buffer) => match received {
-                Ok((length, from)) => ear.with(|ear, now| ear.datagram(from, buffer.get(..length).unwrap_or_default(), now)),
+                Ok((length, from)) => {
+                    let datagram = buffer.get_mut(..length).unwrap_or_default();
+                    if let Some(packet) = opened(srtp.as_mut(), datagram) {
+                        ear.with(|ear, now| ear.datagram(from, packet, now));
+                    }
+                }
                 Err(error) => tracing::debug!(%error, "RTP not received"),
             },
             list = presses.recv(), if current.is_none() => match list {
                 Some(list) => current = Some(list),
                 None => return,
             },
+        }
+    }
+}
+
+/// The packet as it goes out.
+fn protected(srtp: Option<&mut Srtp>, mut packet: Vec<u8>) -> Option<Vec<u8>> {
+    let Some(srtp) = srtp else { return Some(packet) };
+    let length = packet.len();
+    packet.resize(length + OVERHEAD, 0);
+    let length = srtp.protect_rtp(&mut packet, length).ok()?;
+    packet.truncate(length);
+    Some(packet)
+}
+
+/// The packet that came in, `None` where it is not the peer's.
+fn opened<'a>(srtp: Option<&mut Srtp>, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+    match srtp {
+        None => Some(datagram),
+        Some(srtp) => {
+            let length = srtp.unprotect_rtp(datagram).ok()?;
+            datagram.get(..length)
         }
     }
 }
@@ -184,7 +221,7 @@ mod tests {
     use super::*;
 
     fn mouth(event_type: Option<u8>) -> Mouth {
-        let answer = Answer { remote: "127.0.0.1:4000".parse().unwrap(), is_alaw: true, event_type };
+        let answer = Answer { remote: "127.0.0.1:4000".parse().unwrap(), is_alaw: true, event_type, crypto: None };
         Mouth::new(answer, StreamStart { ssrc: 1, sequence: u16::MAX, timestamp: u32::MAX - 319 })
     }
 

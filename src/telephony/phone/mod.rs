@@ -48,7 +48,11 @@ use self::{
 };
 use crate::{
     ops::chance,
-    telephony::{clip::Clip, sip::sdp::Codec},
+    telephony::{
+        clip::Clip,
+        rtp::srtp::{Srtp, SrtpError, Suite},
+        sip::sdp::{Codec, crypto::Line},
+    },
 };
 
 /// How often the waiting functions look again.
@@ -77,6 +81,8 @@ pub struct PhoneConfig {
     pub codecs: Vec<Codec>,
     /// Offer telephone-event (RFC 4733)? Without it keys are sent as tones in the audio.
     pub events: bool,
+    /// Encrypt the audio with this suite, and take nothing else.
+    pub srtp: Option<Suite>,
     /// Call from this address of the machine; `None` for the one that leads to the peer.
     pub local_ip: Option<IpAddr>,
 }
@@ -93,6 +99,7 @@ impl Default for PhoneConfig {
             barge: false,
             codecs: vec![Codec::Pcma, Codec::Pcmu],
             events: true,
+            srtp: None,
             local_ip: None,
         }
     }
@@ -131,6 +138,9 @@ pub enum PhoneError {
     /// Answered, but without audio the phone can use.
     #[error(transparent)]
     BadAnswer(#[from] sdp::BadAnswer),
+    /// The agreed keys cannot be used.
+    #[error("SRTP: {0}")]
+    Srtp(#[from] SrtpError),
     /// The system refused a socket.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -194,11 +204,13 @@ impl Phone {
         let signalling = signalling::dial(uri, &config, &mut rng).await?;
         let index = config.index.clone().unwrap_or_else(|| Arc::new(ClipIndex::new(&config.clips)));
         let ear = SharedEar::new(Ear::new(index, signalling.answer.remote, config.record));
-        let start = StreamStart { ssrc: rng.next_u32(), sequence: rng.next_u32() as u16, timestamp: rng.next_u32() };
+        let srtp = signalling.answer.crypto.as_ref().map(Srtp::new).transpose()?;
+        // In the lower half: see `Srtp::protect_rtp`.
+        let start = StreamStart { ssrc: rng.next_u32(), sequence: rng.next_u32() as u16 >> 1, timestamp: rng.next_u32() };
         let (presses, receiver) = mpsc::channel(16);
         let local = signalling.rtp.local_addr()?;
         let log = Log::default();
-        let media = media::run(signalling.rtp, signalling.answer, start, ear.clone(), receiver);
+        let media = media::run(signalling.rtp, signalling.answer, srtp, start, ear.clone(), receiver);
         let mut ended = signalling.ended.clone();
         let (ending, clock) = (log.clone(), ear.clone());
         let media = tokio::spawn(async move {
@@ -217,6 +229,7 @@ impl Phone {
             log,
             local,
             session: signalling.session,
+            key: signalling.key,
             versions: AtomicU32::new(0),
             _media: AbortOnDrop(media),
             _endpoint: signalling.token.drop_guard(),
@@ -244,6 +257,7 @@ pub struct PhoneCall {
     log: Log,
     local: SocketAddr,
     session: u32,
+    key: Option<Line>,
     versions: AtomicU32,
     _media: AbortOnDrop,
     _endpoint: DropGuard,
@@ -415,7 +429,7 @@ impl PhoneCall {
     pub async fn hold(&self, hold: bool) -> Result<(), PhoneError> {
         let version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
         let (codecs, events) = (self.config.codecs.as_slice(), self.config.events);
-        let offer = sdp::Offer { local: self.local, session: self.session, version, codecs, events, hold };
+        let offer = sdp::Offer { local: self.local, session: self.session, version, codecs, events, hold, key: self.key.as_ref() };
         let headers = vec![Header::ContentType("application/sdp".into())];
         let response = self.dialog.reinvite(Some(headers), Some(offer.to_sdp().into_bytes())).await?;
         let response = response.ok_or(PhoneError::Over)?;

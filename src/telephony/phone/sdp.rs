@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::telephony::sip::sdp::Codec;
+use crate::telephony::{
+    rtp::srtp::Crypto,
+    sip::sdp::{Codec, crypto::Line},
+};
 
 /// Payload type offered for telephone-event (dynamic; 101 by custom).
 pub const OFFERED_EVENT_TYPE: u8 = 101;
@@ -26,6 +29,8 @@ pub struct Offer<'a> {
     pub events: bool,
     /// Whether the other side is asked to be silent (RFC 3264 §8.4).
     pub hold: bool,
+    /// Our key, where audio is to be encrypted: then nothing else is offered.
+    pub key: Option<&'a Line>,
 }
 
 impl Offer<'_> {
@@ -40,16 +45,21 @@ impl Offer<'_> {
         let types = offered.iter().map(|(number, _)| number.to_string()).collect::<Vec<_>>().join(" ");
         let maps = offered.iter().map(|(number, name)| format!("a=rtpmap:{number} {name}/8000\r\n")).collect::<Vec<_>>().concat();
         let which = if self.events { format!("a=fmtp:{OFFERED_EVENT_TYPE} 0-15\r\n") } else { String::new() };
+        let profile = if self.key.is_some() { "SAVP" } else { "AVP" };
+        let mut crypto = String::new();
+        if let Some(key) = self.key {
+            key.write(&mut crypto);
+        }
         let direction = if self.hold { "sendonly" } else { "sendrecv" };
         format!(
             "v=0\r\no=- {session} {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {types}\r\n{maps}{which}a=ptime:20\r\na={direction}\r\n"
+             m=audio {port} RTP/{profile} {types}\r\n{maps}{which}{crypto}a=ptime:20\r\na={direction}\r\n"
         )
     }
 }
 
 /// What the peer settled on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Where to send RTP.
     pub remote: SocketAddr,
@@ -57,6 +67,8 @@ pub struct Answer {
     pub is_alaw: bool,
     /// Payload type of telephone-event, `None` when the peer takes none.
     pub event_type: Option<u8>,
+    /// The keys, where encrypted audio was offered.
+    pub crypto: Option<Crypto>,
 }
 
 /// An answer the phone cannot use.
@@ -71,14 +83,17 @@ pub enum BadAnswer {
     /// Neither PCMA nor PCMU.
     #[error("the answer has neither PCMA nor PCMU")]
     NoCodec,
+    /// Encrypted audio was offered, and the answer has no key to it.
+    #[error("the answer has no key for encrypted audio")]
+    NoKey,
 }
 
-/// Reads an answer. The first of its payload types that is PCMA or PCMU is the codec.
-pub fn answer(body: &str) -> Result<Answer, BadAnswer> {
+/// Reads an answer, to an offer with this key. The first of its payload types that is PCMA or PCMU is the codec.
+pub fn answer(body: &str, offered: Option<&Line>) -> Result<Answer, BadAnswer> {
     let mut session_ip = None;
     let mut audio_ip = None;
     let mut media: Option<(u16, Vec<u8>)> = None;
-    let mut event_type = None;
+    let (mut event_type, mut theirs) = (None, None);
     let mut in_audio = false;
     for line in body.lines() {
         if let Some(value) = line.strip_prefix("m=") {
@@ -101,33 +116,46 @@ pub fn answer(body: &str) -> Result<Answer, BadAnswer> {
             if words.next().is_some_and(|name| name.to_ascii_lowercase().starts_with("telephone-event/8000")) {
                 event_type = number;
             }
+        } else if let (true, Some(value)) = (in_audio, line.strip_prefix("a=crypto:")) {
+            theirs = theirs.or(Line::parse(value));
         }
     }
     let (port, types) = media.filter(|(port, _)| *port != 0).ok_or(BadAnswer::NoAudio)?;
     let ip = audio_ip.or(session_ip).ok_or(BadAnswer::NoAddress)?;
     let codec = types.iter().find(|pt| matches!(**pt, PCMA | PCMU)).ok_or(BadAnswer::NoCodec)?;
-    Ok(Answer { remote: SocketAddr::new(ip, port), is_alaw: *codec == PCMA, event_type: event_type.filter(|pt| types.contains(pt)) })
+    let crypto = match offered {
+        None => None,
+        Some(ours) => {
+            let theirs = theirs.filter(|theirs| (theirs.tag, theirs.suite) == (ours.tag, ours.suite)).ok_or(BadAnswer::NoKey)?;
+            Some(Crypto { suite: ours.suite, ours: ours.key.clone(), theirs: theirs.key })
+        }
+    };
+    let event_type = event_type.filter(|pt| types.contains(pt));
+    Ok(Answer { remote: SocketAddr::new(ip, port), is_alaw: *codec == PCMA, event_type, crypto })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telephony::sip::sdp::{Description, Local, RANDOM_BYTES, Terms};
+    use crate::telephony::{
+        rtp::srtp::{MasterKey, Suite},
+        sip::sdp::{Description, Local, RANDOM_BYTES, SrtpPolicy, Terms},
+    };
 
     fn an_offer(local: &str) -> Offer<'static> {
         let local = local.parse().unwrap();
-        Offer { local, session: 7, version: 0, codecs: &[Codec::Pcma, Codec::Pcmu], events: true, hold: false }
+        Offer { local, session: 7, version: 0, codecs: &[Codec::Pcma, Codec::Pcmu], events: true, hold: false, key: None }
     }
 
     #[test]
     fn the_offer_is_an_answer_to_itself() {
         let offer = an_offer("192.0.2.1:4000");
-        let read = Answer { remote: offer.local, is_alaw: true, event_type: Some(101) };
-        assert_eq!(answer(&offer.to_sdp()), Ok(read));
+        let read = Answer { remote: offer.local, is_alaw: true, event_type: Some(101), crypto: None };
+        assert_eq!(answer(&offer.to_sdp(), None), Ok(read.clone()));
         let ulaw = Offer { codecs: &[Codec::Pcmu], events: false, ..offer };
-        assert_eq!(answer(&ulaw.to_sdp()), Ok(Answer { is_alaw: false, event_type: None, ..read }));
+        assert_eq!(answer(&ulaw.to_sdp(), None), Ok(Answer { is_alaw: false, event_type: None, ..read }));
         let offer = an_offer("[2001:db8::1]:4000");
-        assert_eq!(answer(&offer.to_sdp()).unwrap().remote, offer.local);
+        assert_eq!(answer(&offer.to_sdp(), None).unwrap().remote, offer.local);
     }
 
     #[test]
@@ -158,18 +186,38 @@ mod tests {
     fn the_media_address_wins_and_other_media_are_passed_over() {
         let body = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5000 RTP/AVP 0 96\r\nc=IN IP4 192.0.2.9\r\na=rtpmap:96 TELEPHONE-EVENT/8000\r\n\
                     m=video 6000 RTP/AVP 8\r\nc=IN IP4 192.0.2.3\r\na=rtpmap:97 telephone-event/8000\r\n";
-        let expected = Answer { remote: "192.0.2.9:5000".parse().unwrap(), is_alaw: false, event_type: Some(96) };
-        assert_eq!(answer(body), Ok(expected));
+        let expected = Answer { remote: "192.0.2.9:5000".parse().unwrap(), is_alaw: false, event_type: Some(96), crypto: None };
+        assert_eq!(answer(body, None), Ok(expected));
     }
 
     #[test]
     fn answers_of_no_use_are_told_apart() {
-        assert_eq!(answer(""), Err(BadAnswer::NoAudio));
-        assert_eq!(answer("c=IN IP4 192.0.2.1\nm=audio 0 RTP/AVP 8\n"), Err(BadAnswer::NoAudio));
-        assert_eq!(answer("m=audio x RTP/AVP 8\n"), Err(BadAnswer::NoAudio));
-        assert_eq!(answer("m=audio 4000 RTP/AVP 8\n"), Err(BadAnswer::NoAddress));
-        assert_eq!(answer("c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 18\n"), Err(BadAnswer::NoCodec));
-        let no_events = answer("c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 8\na=rtpmap:101 telephone-event/8000\n").unwrap();
+        assert_eq!(answer("", None), Err(BadAnswer::NoAudio));
+        assert_eq!(answer("c=IN IP4 192.0.2.1\nm=audio 0 RTP/AVP 8\n", None), Err(BadAnswer::NoAudio));
+        assert_eq!(answer("m=audio x RTP/AVP 8\n", None), Err(BadAnswer::NoAudio));
+        assert_eq!(answer("m=audio 4000 RTP/AVP 8\n", None), Err(BadAnswer::NoAddress));
+        assert_eq!(answer("c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 18\n", None), Err(BadAnswer::NoCodec));
+        let no_events = answer("c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 8\na=rtpmap:101 telephone-event/8000\n", None).unwrap();
         assert_eq!(no_events.event_type, None, "mapped but not among the types of the m= line");
+    }
+
+    #[test]
+    fn encrypted_audio_is_all_or_nothing() {
+        let line = |n| Line { tag: 1, suite: Suite::AesCm80, key: MasterKey::new(Suite::AesCm80, &[n; 30]) };
+        let (ours, theirs) = (line(1), line(2));
+        let offer = Offer { key: Some(&ours), ..an_offer("192.0.2.1:4000") }.to_sdp();
+        assert!(
+            offer.contains("m=audio 4000 RTP/SAVP 8 0 101\r\n") && offer.contains("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:"),
+            "{offer}"
+        );
+        let mut callee =
+            Local::new("192.0.2.2:5000".parse().unwrap(), 1, [2; RANDOM_BYTES], Terms { srtp: SrtpPolicy::Required, ..Terms::default() });
+        let (body, agreed) = callee.answer(&Description::parse(offer.as_bytes()).unwrap()).unwrap();
+        let read = answer(&body, Some(&ours)).unwrap();
+        assert_eq!(read.crypto, Some(Crypto { suite: Suite::AesCm80, ours: ours.key.clone(), theirs: theirs.key }));
+        assert_eq!(agreed.crypto.unwrap().theirs, ours.key);
+        for (from, to) in [("a=crypto:1", "a=crypto:2"), ("SHA1_80", "SHA1_32"), ("a=crypto", "a=other")] {
+            assert_eq!(answer(&body.replace(from, to), Some(&ours)), Err(BadAnswer::NoKey), "{to}");
+        }
     }
 }

@@ -29,6 +29,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{CallEnd, PhoneConfig, PhoneError, sdp};
+use crate::telephony::{
+    rtp::srtp::{KEY_BYTES, MasterKey, SALT_BYTES},
+    sip::sdp::crypto::Line,
+};
 
 /// How long a CANCEL may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -48,6 +52,8 @@ pub struct Signalling {
     pub answer: sdp::Answer,
     /// Id of the SDP session.
     pub session: u32,
+    /// Our key, where audio is encrypted.
+    pub key: Option<Line>,
     /// Our RTP socket.
     pub rtp: UdpSocket,
 }
@@ -125,7 +131,13 @@ pub async fn dial(text: &str, config: &PhoneConfig, rng: &mut impl Rng) -> Resul
     // RFC 3323 §4.1.1.3: the From of a call with the number withheld.
     let caller = if config.caller.is_empty() { Uri::try_from("sip:anonymous@anonymous.invalid")? } else { contact.clone() };
     let session = rng.next_u32() >> 1;
-    let offer = sdp::Offer { local: rtp.local_addr()?, session, version: 0, codecs: &config.codecs, events: config.events, hold: false };
+    let key = config.srtp.map(|suite| {
+        let mut random = [0; KEY_BYTES + SALT_BYTES];
+        rng.fill_bytes(&mut random);
+        Line { tag: 1, suite, key: MasterKey::new(suite, &random) }
+    });
+    let (codecs, events) = (config.codecs.as_slice(), config.events);
+    let offer = sdp::Offer { local: rtp.local_addr()?, session, version: 0, codecs, events, hold: false, key: key.as_ref() };
     let body = offer.to_sdp();
     let options = InviteOption {
         caller_display_name: config.caller.is_empty().then(|| "Anonymous".to_owned()),
@@ -150,7 +162,7 @@ pub async fn dial(text: &str, config: &PhoneConfig, rng: &mut impl Rng) -> Resul
     };
     // The 2xx may be repeated until its ACK arrives (RFC 3261 §13.2.2.4); each gets its ACK here.
     until_over(Box::pin(async move { while invite.receive().await.is_some() {} }));
-    let answer = match settled(&response) {
+    let answer = match settled(&response, key.as_ref()) {
         Ok(answer) => answer,
         Err(error) => {
             // A call was made that cannot be heard; a refused one has nothing to hang up.
@@ -162,7 +174,7 @@ pub async fn dial(text: &str, config: &PhoneConfig, rng: &mut impl Rng) -> Resul
     };
     let (ended_sender, ended) = watch::channel(None);
     tokio::spawn(follow(states, ended_sender, body, bye_answered, token.clone()));
-    Ok(Signalling { dialog, token: guard.disarm(), ended, answer, session, rtp })
+    Ok(Signalling { dialog, token: guard.disarm(), ended, answer, session, key, rtp })
 }
 
 /// A listener on a free port: the peer's requests in the dialog may come on a connection of their own.
@@ -189,11 +201,11 @@ async fn invited(dialog: &InviteDialog, invite: &mut Transaction, limit: Duratio
     Ok(None)
 }
 
-fn settled(response: &Response) -> Result<sdp::Answer, PhoneError> {
+fn settled(response: &Response, key: Option<&Line>) -> Result<sdp::Answer, PhoneError> {
     if response.status_code.kind() != StatusCodeKind::Successful {
         return Err(PhoneError::refused(response));
     }
-    Ok(sdp::answer(&String::from_utf8_lossy(&response.body))?)
+    Ok(sdp::answer(&String::from_utf8_lossy(&response.body), key)?)
 }
 
 /// Hands the peer's requests to the dialog; what does not belong to it is told so.

@@ -22,17 +22,19 @@ const LONGEST_LIFETIME: u64 = 1 << 48;
 
 /// One line, that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     /// Tells the lines of a description apart; an answer repeats it.
     pub tag: u32,
+    /// What is done with the key.
     pub suite: Suite,
+    /// The writer's key: for what it sends.
     pub key: MasterKey,
 }
 
 impl Line {
     /// Reads what follows `crypto:`. `None` for what we cannot or will not do: other suites, several keys and
     /// MKIs to tell them apart, session parameters that take protection away (RFC 4568 §6.3), keys of a wrong length.
-    pub(super) fn parse(value: &str) -> Option<Self> {
+    pub fn parse(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace();
         let tag = words.next().filter(|tag| tag.len() <= 9)?.parse().ok()?;
         let suite = Suite::named(words.next()?)?;
@@ -46,7 +48,7 @@ impl Line {
     }
 
     /// Writes the whole line.
-    pub(super) fn write(&self, body: &mut String) {
+    pub fn write(&self, body: &mut String) {
         let key = BASE64.encode(self.key.octets(self.suite));
         let _ = write!(body, "a=crypto:{} {} inline:{key}\r\n", self.tag, self.suite.name());
     }

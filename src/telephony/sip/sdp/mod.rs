@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 
 mod choose;
-mod crypto;
+pub(in crate::telephony) mod crypto;
 mod events;
 mod local;
 mod parse;
