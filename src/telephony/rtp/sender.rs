@@ -31,6 +31,8 @@ pub struct Sender {
     sequence: u16,
     timestamp: u32,
     playing: Option<Playing>,
+    /// Bytes of silence to be sent before anything plays: G.722 adapts, and a prompt begins where silence has settled.
+    settling: usize,
     /// The next packet begins a talkspurt: marker bit (RFC 3551 §4.1).
     mark: bool,
 }
@@ -56,11 +58,24 @@ pub struct Packet {
 impl Sender {
     /// A stream of packets of `ptime` ms; `ssrc`, `sequence` and `timestamp` begin at random (RFC 3550 §5.1).
     pub fn new(codec: Codec, payload_type: u8, ptime: usize, ssrc: u32, sequence: u16, timestamp: u32) -> Self {
-        Self { codec, payload_type, ptime: ptime.clamp(1, MOST_MS), ssrc, sequence, timestamp, playing: None, mark: true }
+        Self {
+            codec,
+            payload_type,
+            ptime: ptime.clamp(1, MOST_MS),
+            ssrc,
+            sequence,
+            timestamp,
+            playing: None,
+            settling: settling(codec),
+            mark: true,
+        }
     }
 
     /// Changes the codec or the packets' length in mid-call (re-INVITE).
     pub fn set_codec(&mut self, codec: Codec, payload_type: u8, ptime: usize) {
+        if codec != self.codec {
+            self.settling = settling(codec);
+        }
         (self.codec, self.payload_type, self.ptime) = (codec, payload_type, ptime.clamp(1, MOST_MS));
     }
 
@@ -68,8 +83,8 @@ impl Sender {
     pub fn play(&mut self, id: u64, mut clips: Vec<Arc<Clip>>) -> Option<u64> {
         clips.retain(|clip| clip.frames() > 0);
         self.mark = true;
+        self.stop();
         if clips.is_empty() {
-            self.playing = None;
             return Some(id);
         }
         self.playing = Some(Playing { id, clips, clip: 0, sent: 0 });
@@ -78,7 +93,9 @@ impl Sender {
 
     /// Stops playing.
     pub fn stop(&mut self) {
-        self.playing = None;
+        if self.playing.take().is_some() {
+            self.settling = settling(self.codec);
+        }
     }
 
     /// The stream's source, for RTCP.
@@ -120,6 +137,14 @@ impl Sender {
     /// Fills a payload with what plays, and with silence behind it; the id of a playing that ends with it.
     fn fill(&mut self, mut payload: &mut [u8]) -> Option<u64> {
         let codec = self.codec;
+        let quiet = silence(codec);
+        let (before, after) = payload.split_at_mut(self.settling.min(payload.len()));
+        before.copy_from_slice(quiet.get(..before.len()).unwrap_or_default());
+        self.settling -= before.len();
+        payload = after;
+        if payload.is_empty() {
+            return None;
+        }
         while let Some(playing) = &mut self.playing
             && let Some(clip) = playing.clips.get(playing.clip)
         {
@@ -136,10 +161,14 @@ impl Sender {
                 return None;
             }
         }
-        let quiet = silence(codec);
         payload.copy_from_slice(quiet.get(..payload.len()).unwrap_or_default());
         self.playing.take().map(|playing| playing.id)
     }
+}
+
+/// How much silence a codec needs before a prompt, in bytes.
+fn settling(codec: Codec) -> usize {
+    if codec == Codec::G722 { silence(codec).len() } else { 0 }
 }
 
 #[cfg(test)]

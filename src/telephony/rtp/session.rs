@@ -103,13 +103,14 @@ struct Stream {
     /// Is the port's own socket connected to the peer?
     connected: bool,
     srtp: Option<Box<Srtp>>,
+    encrypted: bool,
 }
 
 impl Stream {
     /// Writes the next packet, encrypted where agreed; its length, 0 where it cannot be, and the playing that ends with it.
     fn write(&mut self, buffer: &mut [u8; MOST_BYTES]) -> (usize, Option<u64>) {
         let packet = self.sender.next_packet(buffer);
-        let length = match &mut self.srtp {
+        let length = match self.srtp.as_mut().filter(|_| self.encrypted) {
             // What cannot be encrypted is not sent.
             Some(srtp) => srtp.protect_rtp(buffer, packet.length).unwrap_or_default(),
             None => packet.length,
@@ -119,7 +120,7 @@ impl Stream {
 
     /// What a datagram says, decrypted in place where agreed.
     fn hear(&mut self, datagram: &mut [u8], from: SocketAddr) -> Received {
-        let length = match &mut self.srtp {
+        let length = match self.srtp.as_mut().filter(|_| self.encrypted) {
             Some(srtp) => srtp.unprotect_rtp(datagram).unwrap_or_default(),
             None => datagram.len(),
         };
@@ -161,9 +162,12 @@ impl Session {
             stream.sender.set_codec(agreed.codec, agreed.payload_type, ptime);
             stream.receiver.renegotiate(agreed.peer, agreed.payload_type, agreed.events);
             (stream.sending, stream.receiving) = (agreed.send, agreed.receive);
+            stream.encrypted = agreed.crypto.is_some();
             match (&mut stream.srtp, &agreed.crypto) {
                 (Some(srtp), Some(crypto)) => srtp.renegotiate(crypto).map_err(io::Error::other)?,
-                (srtp, crypto) => *srtp = encryption(crypto.as_ref())?,
+                // Kept while plain: the same keys must not begin at the same count again.
+                (Some(_), None) => {}
+                (none, crypto) => *none = encryption(crypto.as_ref())?,
             }
             stream.ptime = ptime as u64;
             let moved = agreed.peer.is_some() && agreed.peer != stream.peer;
@@ -179,7 +183,8 @@ impl Session {
             let mut rng = crate::ops::chance::fresh();
             let mut random = || rand::Rng::next_u32(&mut rng);
             self.stream = Some(Stream {
-                sender: Sender::new(agreed.codec, agreed.payload_type, ptime, random(), random() as u16, random()),
+                // Below 2^15, so that an SRTP peer that misses the first packets keeps count (RFC 3711 §3.3.1).
+                sender: Sender::new(agreed.codec, agreed.payload_type, ptime, random(), random() as u16 >> 1, random()),
                 receiver: Receiver::new(agreed.peer, agreed.payload_type, agreed.events),
                 peer: agreed.peer,
                 sending: agreed.send,
@@ -189,6 +194,7 @@ impl Session {
                 sifted: None,
                 connected: false,
                 srtp: encryption(agreed.crypto.as_ref())?,
+                encrypted: agreed.crypto.is_some(),
             });
             announce_arrivals(&self.port.socket)?;
             watch(Channel::Peer, &self.port.socket);
@@ -373,8 +379,9 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Arrival> {
         let v4 = address.as_sockaddr_in().map(|a| SocketAddr::new(IpAddr::V4(a.ip()), a.port()));
         v4.or_else(|| address.as_sockaddr_in6().map(|a| SocketAddr::new(IpAddr::V6(a.ip()), a.port())))
     });
-    let dropped = message.cmsgs().ok().and_then(|mut all| {
-        all.find_map(|one| if let ControlMessageOwned::RxqOvfl(dropped) = one { Some(dropped) } else { None })
-    });
+    let dropped = message
+        .cmsgs()
+        .ok()
+        .and_then(|mut all| all.find_map(|one| if let ControlMessageOwned::RxqOvfl(dropped) = one { Some(dropped) } else { None }));
     Ok(Arrival { length: message.bytes, from, dropped })
 }

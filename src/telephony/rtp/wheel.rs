@@ -18,6 +18,12 @@ pub struct Wheel<K> {
     load: [u32; PHASES],
 }
 
+impl<K> Default for Wheel<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<K> Wheel<K> {
     /// An empty wheel.
     pub fn new() -> Self {
@@ -71,7 +77,7 @@ mod tests {
     #[test]
     fn few_calls_keep_together_and_many_spread_evenly() {
         let mut wheel = Wheel::<u32>::new();
-        let phases: Vec<_> = (0..TOGETHER + 1).map(|_| wheel.join()).collect();
+        let phases: Vec<_> = (0..=TOGETHER).map(|_| wheel.join()).collect();
         assert_eq!(phases.iter().filter(|p| **p == phases[0]).count(), TOGETHER as usize);
         for _ in 0..PHASES as u32 * 100 - TOGETHER - 1 {
             wheel.join();

@@ -3,10 +3,7 @@
 use std::pin::pin;
 
 use rsipstack::{
-    dialog::{
-        dialog::DialogState,
-        invite_dialog::InviteDialog,
-    },
+    dialog::{dialog::DialogState, invite_dialog::InviteDialog},
     sip::{Header, StatusCode},
     transaction::transaction::Transaction,
 };

@@ -245,7 +245,8 @@ impl Server {
             }
         });
         for (listener, address) in listeners {
-            let accepting = streams::accept(listener, shared.told(address), Arc::clone(&shared), endpoint.inner.clone(), stop.child_token());
+            let accepting =
+                streams::accept(listener, shared.told(address), Arc::clone(&shared), endpoint.inner.clone(), stop.child_token());
             tokio::spawn(accepting);
         }
         let dispatcher = Arc::clone(&shared);

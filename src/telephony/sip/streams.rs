@@ -130,7 +130,13 @@ impl StackSocket for Announced {
 }
 
 /// Accepts connections until `stop`.
-pub(super) async fn accept(listener: TcpListener, told: SocketAddr, shared: Arc<Shared>, endpoint: EndpointInnerRef, stop: CancellationToken) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    told: SocketAddr,
+    shared: Arc<Shared>,
+    endpoint: EndpointInnerRef,
+    stop: CancellationToken,
+) {
     let local = SipAddr { r#type: Some(Transport::Tcp), addr: told.into() };
     loop {
         let accepted = tokio::select! {

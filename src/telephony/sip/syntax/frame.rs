@@ -45,7 +45,11 @@ pub fn frame(bytes: &[u8]) -> Frame {
     let Some(digits) = digits else { return Frame::Broken(end) };
     match digits.parse::<usize>() {
         Ok(length) if end + length.min(LONGEST_MESSAGE) <= LONGEST_MESSAGE => {
-            if bytes.len() >= end + length { Frame::Message(end + length) } else { Frame::More }
+            if bytes.len() >= end + length {
+                Frame::Message(end + length)
+            } else {
+                Frame::More
+            }
         }
         _ => Frame::TooLong,
     }

@@ -12,8 +12,8 @@ mod scan;
 
 use rsipstack::sip::{Method, Transport};
 
-pub use self::headers::{Headers, head_end};
 use self::headers::start_line;
+pub use self::headers::{Headers, head_end};
 use self::scan::{Scan, is_telephone, is_token, scheme, trim};
 use super::server::ALLOW;
 
@@ -90,7 +90,6 @@ fn bad(reason: &'static str) -> Refusal {
     Refusal::Answer(Fault::new(400, reason))
 }
 
-
 /// The message without the line ends before it (RFC 3261 §7.5).
 pub(super) fn after_line_ends(message: &[u8]) -> &[u8] {
     let at = message.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(message.len());
@@ -159,14 +158,7 @@ fn request<'a>(method: &'a [u8], message: &'a [u8]) -> Result<Request<'a>, Refus
     }
     let loose = request_uri(uri)? | fields.loose | (last != b"SIP/2.0");
     accepted(known, &fields)?;
-    Ok(Request {
-        method,
-        branch: fields.branch,
-        call_id: fields.call_id,
-        cseq: number as u32,
-        in_dialog: fields.to_tag,
-        loose,
-    })
+    Ok(Request { method, branch: fields.branch, call_id: fields.call_id, cseq: number as u32, in_dialog: fields.to_tag, loose })
 }
 
 fn request_uri(uri: &[u8]) -> Result<bool, Refusal> {
@@ -288,7 +280,10 @@ fn fields(message: &[u8]) -> Result<Fields<'_>, Refusal> {
                     }
                 }
                 1 => fields.to_tag = fields.address(value).ok_or(bad("Malformed To"))?,
-                2 => fields.call_id = Some(value).filter(|id| !id.is_empty() && !id.iter().any(|b| *b <= b' ')).ok_or(bad("Malformed Call-ID"))?,
+                2 => {
+                    fields.call_id =
+                        Some(value).filter(|id| !id.is_empty() && !id.iter().any(|b| *b <= b' ')).ok_or(bad("Malformed Call-ID"))?
+                }
                 3 => fields.cseq = value,
                 4 => {
                     let digits = std::str::from_utf8(value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
@@ -309,7 +304,9 @@ fn fields(message: &[u8]) -> Result<Fields<'_>, Refusal> {
             fields.loose |= value.contains(&b'%');
         }
     }
-    for (place, missing) in ["No From Header Field", "No To Header Field", "No Call-ID Header Field", "No CSeq Header Field"].into_iter().enumerate() {
+    for (place, missing) in
+        ["No From Header Field", "No To Header Field", "No Call-ID Header Field", "No CSeq Header Field"].into_iter().enumerate()
+    {
         if !seen[place] {
             return Err(bad(missing));
         }

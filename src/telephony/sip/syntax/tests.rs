@@ -112,7 +112,10 @@ fn what_the_stack_would_misread_is_written_for_it() {
         assert_eq!(out.split("\r\n").nth(1).unwrap(), to);
     }
     let out = rewritten(b"\r\n\r\nINVITE sip:%2B39182@h sip/2.0\r\nFrom: \"Nicol\xf2\" <sip:a@h>\r\n\r\nbody");
-    assert_eq!(String::from_utf8(out).unwrap(), "INVITE sip:+39182@h SIP/2.0\r\nFrom: \"Nicol_\" <sip:a@h>\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "INVITE sip:+39182@h SIP/2.0\r\nFrom: \"Nicol_\" <sip:a@h>\r\nContent-Length: 4\r\n\r\nbody"
+    );
 }
 
 #[test]
@@ -212,7 +215,49 @@ proptest! {
 
 /// What messages are broken with.
 const PIECES: &[&[u8]] = &[
-    b"", b" ", b"\r\n", b"\r\n ", b"\t", b":", b";", b",", b"=", b"<", b">", b"\"", b"\\", b"%", b"%41", b"%40", b"@", b"?", b"[", b"]", b"[::1]",
-    b":::", b"/", b"\xff", "ò".as_bytes(), b"\0", b"0", b"99999", b"4294967296", b"tag=", b";tag=x", b"transport=x", b";transport=\"", b"method=",
-    b"rport=", b"sip:", b"sips:", b"tel:", b"l: 0\r\n", b"Via: SIP/2.0/UDP h\r\n", b"\r\n\r\n", b"\n\n", b"SIP/2.0", b"INVITE", b"*",
+    b"",
+    b" ",
+    b"\r\n",
+    b"\r\n ",
+    b"\t",
+    b":",
+    b";",
+    b",",
+    b"=",
+    b"<",
+    b">",
+    b"\"",
+    b"\\",
+    b"%",
+    b"%41",
+    b"%40",
+    b"@",
+    b"?",
+    b"[",
+    b"]",
+    b"[::1]",
+    b":::",
+    b"/",
+    b"\xff",
+    "ò".as_bytes(),
+    b"\0",
+    b"0",
+    b"99999",
+    b"4294967296",
+    b"tag=",
+    b";tag=x",
+    b"transport=x",
+    b";transport=\"",
+    b"method=",
+    b"rport=",
+    b"sip:",
+    b"sips:",
+    b"tel:",
+    b"l: 0\r\n",
+    b"Via: SIP/2.0/UDP h\r\n",
+    b"\r\n\r\n",
+    b"\n\n",
+    b"SIP/2.0",
+    b"INVITE",
+    b"*",
 ];
