@@ -5,6 +5,11 @@
 pub mod dtmf;
 pub mod engine;
 pub mod inband;
+pub mod keys;
+pub mod liveness;
 pub mod ports;
+pub mod quality;
 pub mod receiver;
+pub mod reception;
+pub mod rtcp;
 pub mod sender;

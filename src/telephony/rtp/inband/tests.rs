@@ -26,6 +26,11 @@ fn every_key_is_heard_once_a_press_however_long_it_is_held() {
 }
 
 #[test]
+fn it_is_small() {
+    assert!(size_of::<ToneDetector>() < 1_000, "{}", size_of::<ToneDetector>());
+}
+
+#[test]
 fn a_key_is_told_while_it_is_held_40_ms_after_it_went_down() {
     let samples = audio("5", 50, 5);
     assert_eq!(heard(&mut ToneDetector::default(), &samples[..800 + 28 * 8]), "");
