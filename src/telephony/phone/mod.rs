@@ -35,7 +35,7 @@ pub mod quiet;
 pub mod recogniser;
 pub mod sdp;
 mod signalling;
-mod sound;
+pub mod sound;
 pub mod transcript;
 
 pub use recogniser::{ClipIndex, Heard, Recogniser};

@@ -1,13 +1,19 @@
-//! RTP: ports, packet pacing, keys (design §5).
+//! RTP: ports, packet pacing, keys, reports (design §5).
 //!
 //! [`engine`] with its threads ([`worker`], [`session`]) touches sockets and clocks; the rest are plain state machines.
 
 pub mod dtmf;
 pub mod engine;
 pub mod filter;
+pub mod inband;
+pub mod keys;
+pub mod liveness;
 mod outbox;
 pub mod ports;
+pub mod quality;
 pub mod receiver;
+pub mod reception;
+pub mod rtcp;
 pub mod sender;
 mod session;
 pub mod srtp;
