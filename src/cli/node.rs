@@ -43,12 +43,25 @@ pub struct Setup {
     pub http: SocketAddr,
     /// The prompts' directory.
     pub prompts: PathBuf,
-    /// Called number, ente, dialplan.
-    pub numbers: Vec<(String, EnteId, PathBuf)>,
+    /// Called numbers.
+    pub numbers: Vec<Number>,
     /// How long running calls may finish at shutdown.
     pub drain: Duration,
     /// For the page.
     pub guide: Option<Guide>,
+}
+
+/// A called number, and where it leads.
+#[derive(Debug, Clone)]
+pub struct Number {
+    /// The trunk whose number it is; `None` for all trunks'.
+    pub trunk: Option<String>,
+    /// The number as the provider sends it.
+    pub called: String,
+    /// Whose canteen.
+    pub ente: EnteId,
+    /// Its dialplan.
+    pub dialplan: PathBuf,
 }
 
 /// How often the database is asked whether there is a day to close, at the least.
@@ -59,7 +72,9 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
     let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts)?));
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
     let mut routes = HashMap::new();
-    for (called, ente, path) in &setup.numbers {
+    let mut trunk_routes = HashMap::new();
+    for number in &setup.numbers {
+        let path = &number.dialplan;
         let plan = if let Some(plan) = plans.get(path) {
             Arc::clone(plan)
         } else {
@@ -67,10 +82,15 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
             plans.insert(path.clone(), Arc::clone(&plan));
             plan
         };
-        routes.insert(called.clone(), Route { ente: *ente, plan });
+        let route = Route { ente: number.ente, plan };
+        match &number.trunk {
+            Some(trunk) => trunk_routes.insert((trunk.clone(), number.called.clone()), route),
+            None => routes.insert(number.called.clone(), route),
+        };
     }
     let enti = setup.desk.enti().await?;
-    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), DeskLog::new(setup.desk.clone()), routes, Arc::clone(&library)));
+    let line = Line::new(Arc::new(setup.desk.clone()), DeskLog::new(setup.desk.clone()), routes, Arc::clone(&library));
+    let line = Arc::new(line.with_trunk_routes(trunk_routes));
 
     // Everything that can fail to start does so before the first call is taken.
     let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
@@ -98,7 +118,13 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&setup.prompts, &library, &plans),
+            _ = hang_up.recv() => {
+                reload(&setup.prompts, &library, &plans);
+                match server.reload_tls() {
+                    Ok(()) => info!("certificates reloaded"),
+                    Err(error) => error!("certificates stay as they were: {error}"),
+                }
+            }
         }
     }
     info!(calls = server.active(), "stopping: no new calls; running ones may finish (again Ctrl-C or SIGTERM: at once)");

@@ -44,30 +44,40 @@ pub struct Line<D, L> {
     desk: Arc<D>,
     log: L,
     routes: HashMap<String, Route>,
+    /// By trunk and called number; these go before `routes`.
+    trunk_routes: HashMap<(String, String), Route>,
     prompts: Arc<ArcSwap<PromptLibrary>>,
 }
 
 impl<D: LineDesk, L: CallLog> Line<D, L> {
     /// A line with these called numbers.
     pub fn new(desk: Arc<D>, log: L, routes: HashMap<String, Route>, prompts: Arc<ArcSwap<PromptLibrary>>) -> Self {
-        Self { desk, log, routes, prompts }
+        Self { desk, log, routes, trunk_routes: HashMap::new(), prompts }
     }
 
-    fn route(&self, called: &str) -> Option<&Route> {
-        self.routes.get(called)
+    /// With these called numbers besides, by trunk and number: the same number may lead elsewhere on
+    /// another trunk, or nowhere.
+    #[must_use]
+    pub fn with_trunk_routes(self, trunk_routes: HashMap<(String, String), Route>) -> Self {
+        Self { trunk_routes, ..self }
+    }
+
+    fn route(&self, call: &IncomingCall) -> Option<&Route> {
+        let own = self.trunk_routes.get(&(call.trunk.clone(), call.called.clone()));
+        own.or_else(|| self.routes.get(&call.called))
     }
 }
 
 impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     async fn admit(&self, call: &IncomingCall) -> Admission {
-        match self.route(&call.called) {
+        match self.route(call) {
             Some(_) => Admission::Answer,
             None => Admission::Refuse { status: 404, cause: "unknown number".to_owned() },
         }
     }
 
     async fn run(&self, mut call: Call) {
-        let Some(route) = self.route(&call.info.called) else { return };
+        let Some(route) = self.route(&call.info) else { return };
         let caller = Caller { call_id: call.info.call_id.clone(), ente: route.ente, number: call.info.caller.clone() };
         let mut talk = Talk {
             machine: Machine::new(route.plan.load_full()),
@@ -80,7 +90,7 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     }
 
     async fn finished(&self, record: CallRecord) {
-        let ente = self.route(&record.call.called).map(|route| route.ente);
+        let ente = self.route(&record.call).map(|route| route.ente);
         self.log.record(ente, record).await;
     }
 }

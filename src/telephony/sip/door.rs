@@ -17,7 +17,12 @@ use std::{
 use rsipstack::{platform::net::UdpSocket as StackSocket, sip::Method};
 use tokio::net::UdpSocket;
 
-use super::server::{ALLOW, STRANGER_ANSWERS, Shared};
+use super::{
+    listen::socket_towards,
+    proven::{Examined, examine},
+    server::{ALLOW, STRANGER_ANSWERS, Shared},
+    trunks::Standing,
+};
 
 /// The longest name of a method that is answered.
 const LONGEST_METHOD: usize = 32;
@@ -26,7 +31,9 @@ const LONGEST_ECHO: usize = 2_048;
 
 /// A UDP socket that lets only the trunks' packets through.
 pub(super) struct Door {
-    pub socket: UdpSocket,
+    pub socket: Arc<UdpSocket>,
+    /// All UDP sockets, this one among them.
+    pub all: Arc<[Arc<UdpSocket>]>,
     pub shared: Arc<Shared>,
 }
 
@@ -36,21 +43,30 @@ impl StackSocket for Door {
         loop {
             let (length, from) = self.socket.recv_from(buffer).await?;
             let datagram = &buffer[..length];
-            let known = self.shared.config.trunk_of(from.ip()).is_some();
-            if !known {
+            let now = Instant::now();
+            let standing = self.shared.trunks.standing(from, now);
+            if standing == Standing::Stranger {
                 self.shared.counters.strangers.fetch_add(1, Ordering::Relaxed);
             }
-            let refusal = match known {
-                true if length == buffer.len() => Some((513, "Message Too Large", "")),
-                true => unknown_method(datagram).then_some((501, "Not Implemented", ALLOW)),
-                false => Some((403, "Forbidden", "")),
+            let refusal = match standing {
+                Standing::Stranger => Some((403, "Forbidden", "")),
+                Standing::MayProve { per_second } => match self.may_prove(datagram, from, per_second, now) {
+                    Some(refusal) => refusal,
+                    None => continue,
+                },
+                Standing::Known => None,
             };
+            let refusal = refusal.or_else(|| match () {
+                () if length == buffer.len() => Some((513, "Message Too Large", "")),
+                () => unknown_method(datagram).then_some((501, "Not Implemented", ALLOW)),
+            });
             let Some((status, reason, allow)) = refusal else { return Ok((length, from)) };
             let may_answer = || {
                 let mut limits = self.shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
                 limits.allow(from.ip(), STRANGER_ANSWERS, Instant::now())
             };
-            match stateless_answer(datagram, status, reason, allow).filter(|_| may_answer()) {
+            let allow = if allow.is_empty() { String::new() } else { format!("Allow: {allow}\r\n") };
+            match stateless_answer(datagram, status, reason, &allow).filter(|_| may_answer()) {
                 // A full send buffer is as good a reason as any to be silent.
                 Some(answer) if self.socket.try_send_to(answer.as_bytes(), from).is_ok() => {}
                 _ => {
@@ -61,7 +77,7 @@ impl StackSocket for Door {
     }
 
     async fn send_to(&self, buffer: &[u8], to: SocketAddr) -> rsipstack::Result<usize> {
-        Ok(self.socket.send_to(buffer, to).await?)
+        Ok(socket_towards(&self.socket, &self.all, buffer, to).send_to(buffer, to).await?)
     }
 
     fn local_addr(&self) -> rsipstack::Result<SocketAddr> {
@@ -69,8 +85,29 @@ impl StackSocket for Door {
     }
 }
 
+impl Door {
+    /// What is to be refused of somebody who may show a password; `None` where nothing remains to be done.
+    fn may_prove(&self, datagram: &[u8], from: SocketAddr, per_second: u32, now: Instant) -> Option<Option<Refusal>> {
+        if !self.shared.may_ask(from.ip(), per_second, now) {
+            return None;
+        }
+        match examine(&self.shared.trunks, datagram, from, now) {
+            Examined::Passed => Some(None),
+            Examined::Refused => Some(Some((403, "Forbidden", ""))),
+            Examined::Challenged(answer) => {
+                // A full send buffer is as good a reason as any to be silent.
+                let _ = self.socket.try_send_to(answer.as_bytes(), from);
+                None
+            }
+        }
+    }
+}
+
+/// Status, reason phrase, and the methods that are allowed instead.
+type Refusal = (u16, &'static str, &'static str);
+
 /// The method of a request, `None` where it is none.
-fn method(datagram: &[u8]) -> Option<&str> {
+pub(super) fn method(datagram: &[u8]) -> Option<&str> {
     let line = datagram.split(|b| matches!(b, b'\r' | b'\n')).next()?;
     let mut words = std::str::from_utf8(line).ok()?.split(' ');
     let (method, _uri, version) = (words.next()?, words.next()?, words.next()?);
@@ -84,8 +121,8 @@ fn unknown_method(datagram: &[u8]) -> bool {
     method(datagram).is_some_and(|name| name.parse::<Method>().is_err())
 }
 
-/// The answer to a request, made of its own headers; `None` where it cannot be answered.
-fn stateless_answer(datagram: &[u8], status: u16, reason: &str, allow: &str) -> Option<String> {
+/// The answer to a request, made of its own headers and the lines `more`; `None` where it cannot be answered.
+pub(super) fn stateless_answer(datagram: &[u8], status: u16, reason: &str, more: &str) -> Option<String> {
     let name = method(datagram)?;
     if name.eq_ignore_ascii_case("ACK") {
         return None;
@@ -127,9 +164,7 @@ fn stateless_answer(datagram: &[u8], status: u16, reason: &str, allow: &str) -> 
     if seen.contains(&false) || answer.len() > LONGEST_ECHO {
         return None;
     }
-    if !allow.is_empty() {
-        let _ = write!(answer, "Allow: {allow}\r\n");
-    }
+    answer.push_str(more);
     answer.push_str("Content-Length: 0\r\n\r\n");
     Some(answer)
 }
@@ -149,11 +184,11 @@ mod tests {
     fn an_unknown_method_is_told_which_ones_are_known() {
         let datagram = request("FROB sip:2@192.0.2.1 SIP/2.0", HEADERS);
         assert!(unknown_method(&datagram));
-        let answer = stateless_answer(&datagram, 501, "Not Implemented", "INVITE, BYE").unwrap();
+        let answer = stateless_answer(&datagram, 501, "Not Implemented", "Allow: INVITE, BYE\r\n").unwrap();
         let (to, rest): (Vec<_>, Vec<_>) = answer.lines().partition(|l| l.starts_with("To:"));
         assert!(to[0].starts_with("To: <sip:2@192.0.2.1>;tag="));
         insta::assert_snapshot!(rest.join("\n"));
-        assert_eq!(stateless_answer(&datagram, 501, "Not Implemented", "INVITE, BYE").unwrap(), answer, "the same tag again");
+        assert_eq!(stateless_answer(&datagram, 501, "Not Implemented", "Allow: INVITE, BYE\r\n").unwrap(), answer, "the same tag again");
     }
 
     #[test]

@@ -5,13 +5,26 @@
 
 mod answered;
 pub mod config;
+pub mod digest;
+mod dispatch;
 mod door;
 pub mod headers;
+pub mod keepalive;
 pub mod limits;
+mod listen;
+mod outbound;
+mod pinging;
+mod proven;
+mod registering;
+pub mod registrar;
 pub mod sdp;
 pub mod server;
 pub mod session_timer;
+pub mod status;
+mod tls;
+mod trunks;
 mod uas;
 
 pub use config::{SipConfig, Trunk};
 pub use server::{Monitor, Server, ServerError, Stats};
+pub use tls::TlsError;

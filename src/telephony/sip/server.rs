@@ -1,6 +1,7 @@
-//! Listening, and policy: who may call, how many calls, what is answered to everything else.
+//! The SIP endpoint: starting, draining and watching it. [`super::dispatch`] has the policy.
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::{
@@ -10,20 +11,33 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand::RngExt;
 use rsipstack::{
     EndpointBuilder,
     dialog::dialog_layer::DialogLayer,
-    sip::{Header, HeadersExt, Method, StatusCode},
-    transaction::{endpoint::Endpoint, transaction::Transaction},
-    transport::{SipConnection, TransportLayer, tcp_listener::TcpListenerConnection, udp::UdpConnection},
+    transaction::endpoint::{Endpoint, EndpointInnerRef},
+    transport::{SipConnection, TransportLayer, udp::UdpConnection},
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::{config::SipConfig, door::Door, limits::RateLimits, uas};
+use super::{
+    config::{SipConfig, TlsConfig},
+    dispatch::dispatch,
+    door::Door,
+    keepalive::Pulse,
+    limits::RateLimits,
+    listen::{Connections, Gatekeeper, IDLE, Sockets},
+    outbound::{Dns, Outbound, OwnVia},
+    pinging::{Pinging, Whom},
+    registering::Registering,
+    status::{TrunkStatus, trunk_status},
+    tls::{Tls, TlsError},
+    trunks::{Counted, Trunks},
+};
 use crate::{
-    ops::clock::Clock,
+    ops::{chance, clock::Clock},
     telephony::{
         call::CallHandler,
         rtp::{
@@ -42,8 +56,8 @@ pub(super) const STRANGER_ANSWERS: u32 = 5;
 /// Requests outside a call that are answered a second, of all sources together. The stack remembers
 /// each answer for half a minute: this bounds its memory. Beyond it there is silence.
 const ANSWERS: u32 = 1_000;
-/// When a caller refused for want of room may try again, in seconds.
-const RETRY_AFTER: &str = "10";
+/// How long taking the registrations back may hold up the end.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the endpoint could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +65,16 @@ pub enum ServerError {
     /// A port could not be bound.
     #[error("cannot listen for SIP on {transport} {address}: {source}")]
     Bind {
-        /// `UDP` or `TCP`.
+        /// `UDP`, `TCP` or `TLS`.
         transport: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
         source: io::Error,
     },
+    /// A certificate or key is not usable.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The stack refused.
     #[error("SIP stack: {0}")]
     Stack(String),
@@ -118,6 +135,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub config: SipConfig,
+    pub trunks: Arc<Trunks>,
     pub clock: Clock,
     pub engine: Engine,
     pub counters: Counters,
@@ -135,6 +153,10 @@ pub(super) struct Shared {
 pub struct Server {
     shared: Arc<Shared>,
     endpoint: Endpoint,
+    tls: Arc<Tls>,
+    registrations: JoinSet<()>,
+    /// Cancelled when the registrations are to be taken back.
+    leave: CancellationToken,
     stop: CancellationToken,
     addresses: Vec<(&'static str, SocketAddr)>,
 }
@@ -149,49 +171,46 @@ impl Server {
     /// Binds every address and begins to take calls.
     pub async fn start<H: CallHandler>(config: SipConfig, clock: Clock, handler: Arc<H>) -> Result<Self, ServerError> {
         let stop = CancellationToken::new();
+        let tls = Arc::new(Tls::load(config.tls.clone(), config.connects_by_tls())?);
         // Ports given as 0 are known from here on.
-        let mut sockets = Vec::with_capacity(config.udp.len());
-        for address in &config.udp {
-            sockets.push(bind_udp(*address)?);
-        }
-        let udp: Vec<_> = sockets.iter().map(|(_, address)| *address).collect();
-        let tcp = config.tcp.iter().map(|address| free_tcp(*address)).collect::<Result<Vec<_>, _>>()?;
+        let sockets = Sockets::bind(&config)?;
+        let addresses = sockets.addresses();
+        let of = |name: &str| addresses.iter().filter(|(transport, _)| *transport == name).map(|(_, address)| *address).collect();
         let engine = Engine::start(config.media_threads, PortPool::new(&config.rtp_ports), config.dead_media)?;
         let room = config.max_calls.min(engine.capacity()).min(Semaphore::MAX_PERMITS);
+        let config = SipConfig {
+            max_calls: room,
+            udp: of("UDP"),
+            tcp: of("TCP"),
+            tls: TlsConfig { listen: of("TLS"), ..config.tls.clone() },
+            ..config
+        };
+        let now = Instant::now();
+        let trunks = Arc::new(Trunks::new(&config, &chance::fresh().random(), now));
         let shared = Arc::new(Shared {
             clock,
             engine,
+            trunks: Arc::clone(&trunks),
             counters: Counters::default(),
             slots: Arc::new(Semaphore::new(room)),
             hang_up: CancellationToken::new(),
             draining: AtomicBool::new(false),
-            limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, Instant::now())),
-            answers: Mutex::new(RateLimits::new(1, Instant::now())),
-            config: SipConfig { max_calls: room, udp, tcp, ..config },
+            limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, now)),
+            answers: Mutex::new(RateLimits::new(1, now)),
+            config,
         });
 
         let transports = TransportLayer::new(stop.clone());
-        let mut addresses = Vec::new();
-        for (socket, address) in sockets {
-            addresses.push(("UDP", address));
-            transports.add_transport(listen_udp(socket, &shared, &stop).await?);
+        transports.set_stream_idle_timeout(IDLE);
+        let Sockets { udp, tcp, tls: secure } = sockets;
+        let udp = listen_udp(udp, &shared, &stop).await?;
+        for (_, connection) in &udp {
+            transports.add_transport(connection.clone());
         }
-        for address in &shared.config.tcp {
-            addresses.push(("TCP", *address));
-            transports.add_transport(listen_tcp(*address, shared.config.external_address).await?);
-        }
-        // A stranger's connection is closed at once: each would hold buffers until it is idle for long.
-        let guard = Arc::clone(&shared);
-        transports.set_whitelist(move |ip| {
-            let known = guard.config.trunk_of(ip).is_some();
-            if !known {
-                guard.counters.strangers.fetch_add(1, Ordering::Relaxed);
-            }
-            std::future::ready(known)
-        });
         let endpoint = EndpointBuilder::new()
             .with_cancel_token(stop.clone())
             .with_transport_layer(transports)
+            .with_inspector(Box::new(OwnVia { config: shared.config.clone() }))
             .with_user_agent(concat!("VoceGuida/", env!("CARGO_PKG_VERSION")))
             .build();
         let mut incoming = endpoint.incoming_transactions().map_err(|e| ServerError::Stack(e.to_string()))?;
@@ -202,13 +221,28 @@ impl Server {
                 warn!(%error, "the SIP endpoint has ended");
             }
         });
+        let connections = Arc::new(Mutex::new(Connections::default()));
+        for (listener, tls) in tcp.into_iter().map(|(l, _)| (l, None)).chain(secure.into_iter().map(|(l, _)| (l, Some(Arc::clone(&tls))))) {
+            let gatekeeper = Gatekeeper {
+                shared: Arc::clone(&shared),
+                endpoint: endpoint.inner.clone(),
+                connections: Arc::clone(&connections),
+                tls,
+                stop: stop.clone(),
+            };
+            tokio::spawn(gatekeeper.run(listener));
+        }
         let dispatcher = Arc::clone(&shared);
+        let handler = Arc::new(Counted { inner: handler, trunks });
         tokio::spawn(async move {
             while let Some(transaction) = incoming.recv().await {
                 dispatch(&dispatcher, &dialogs, &handler, transaction);
             }
         });
-        Ok(Self { shared, endpoint, stop, addresses })
+        let leave = CancellationToken::new();
+        let outbound = outbound(&shared.config, endpoint.inner.clone(), udp, &tls, &stop);
+        let registrations = look_after_trunks(&shared, &outbound, &leave, &stop);
+        Ok(Self { shared, endpoint, tls, registrations, leave, stop, addresses })
     }
 
     /// Where it listens.
@@ -226,10 +260,24 @@ impl Server {
         self.shared.active()
     }
 
-    /// Takes no new calls (503), lets running ones finish for at most `patience`, hangs up the
+    /// Reads certificates and keys anew. Connections go on under what they began with; where something
+    /// is wrong everything stays as it was.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.tls.reload()
+    }
+
+    /// Takes the registrations back and no new calls (503), lets running ones finish for at most `patience`, hangs up the
     /// rest and stops. Returns how many had to be hung up.
-    pub async fn drain(self, patience: Duration) -> usize {
+    pub async fn drain(mut self, patience: Duration) -> usize {
         self.shared.draining.store(true, Ordering::Relaxed);
+        // First, so that providers send the next calls elsewhere.
+        self.leave.cancel();
+        let began = Instant::now();
+        let left = async { while self.registrations.join_next().await.is_some() {} };
+        if tokio::time::timeout(LEAVE_PATIENCE, left).await.is_err() {
+            warn!("a registration could not be taken back");
+        }
+        let patience = patience.saturating_sub(began.elapsed());
         let all = self.shared.config.max_calls as u32;
         let finished = || self.shared.slots.acquire_many(all);
         let mut left = 0;
@@ -272,6 +320,13 @@ impl Monitor {
         }
     }
 
+    /// How each trunk fares.
+    pub fn trunks(&self) -> Vec<TrunkStatus> {
+        let now = Instant::now();
+        let trunks = &self.shared.trunks;
+        trunks.list().iter().map(|trunk| trunk_status(trunk, trunks.silent_for(trunk, now), now)).collect()
+    }
+
     /// The media engine's counters.
     pub fn media(&self) -> &EngineCounters {
         self.shared.engine.counters()
@@ -280,7 +335,7 @@ impl Monitor {
 
 impl Shared {
     /// May a request outside a call be answered? Counts it where not.
-    fn may_answer(&self) -> bool {
+    pub fn may_answer(&self) -> bool {
         let everyone = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let allowed = answers.allow(everyone, ANSWERS, Instant::now());
@@ -290,111 +345,88 @@ impl Shared {
         allowed
     }
 
+    /// May `source`, which is allowed `per_second`, ask once more? Counts it where not.
+    pub fn may_ask(&self, source: IpAddr, per_second: u32, now: Instant) -> bool {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = limits.allow(source, per_second, now);
+        if !allowed {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        allowed
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     fn active(&self) -> usize {
         self.config.max_calls - self.slots.available_permits()
     }
 }
 
-/// Binds a UDP address; port 0 takes any free one.
-fn bind_udp(address: SocketAddr) -> Result<(tokio::net::UdpSocket, SocketAddr), ServerError> {
-    let bound = || {
-        let socket = UdpSocket::bind(address)?;
-        socket.set_nonblocking(true)?;
-        let socket = tokio::net::UdpSocket::from_std(socket)?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
-    };
-    bound().map_err(|source| ServerError::Bind { transport: "UDP", address, source })
+async fn listen_udp(
+    sockets: Vec<(tokio::net::UdpSocket, SocketAddr)>,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+) -> Result<Vec<(SocketAddr, SipConnection)>, ServerError> {
+    let addresses: Vec<_> = sockets.iter().map(|(_, address)| *address).collect();
+    let all: Arc<[_]> = sockets.into_iter().map(|(socket, _)| Arc::new(socket)).collect();
+    let mut connections = Vec::with_capacity(all.len());
+    for (socket, address) in all.iter().zip(addresses) {
+        let external = shared.config.external_address.filter(|ip| ip.is_ipv4() == address.is_ipv4());
+        let external = external.map(|ip| SocketAddr::new(ip, address.port()));
+        let door = Door { socket: Arc::clone(socket), all: Arc::clone(&all), shared: Arc::clone(shared) };
+        let connection = UdpConnection::from_socket(Arc::new(door), external, Some(stop.child_token())).await;
+        connections.push((address, connection.map_err(|e| ServerError::Stack(e.to_string()))?.into()));
+    }
+    Ok(connections)
 }
 
-/// A TCP address that is free, with its port where 0 asked for any. The stack binds later and would
-/// only log a failure.
-fn free_tcp(address: SocketAddr) -> Result<SocketAddr, ServerError> {
-    let listener = std::net::TcpListener::bind(address).and_then(|l| l.local_addr());
-    listener.map_err(|source| ServerError::Bind { transport: "TCP", address, source })
+fn outbound(
+    config: &SipConfig,
+    endpoint: EndpointInnerRef,
+    udp: Vec<(SocketAddr, SipConnection)>,
+    tls: &Arc<Tls>,
+    stop: &CancellationToken,
+) -> Arc<Outbound> {
+    Arc::new(Outbound {
+        endpoint,
+        udp,
+        tls: Arc::clone(tls),
+        dns: Dns::new(&config.dns),
+        flows: Mutex::new(HashMap::new()),
+        stop: stop.clone(),
+        config: config.clone(),
+    })
 }
 
-async fn listen_udp(socket: tokio::net::UdpSocket, shared: &Arc<Shared>, stop: &CancellationToken) -> Result<SipConnection, ServerError> {
-    let stack = |e: rsipstack::Error| ServerError::Stack(e.to_string());
-    let port = socket.local_addr()?.port();
-    let external = shared.config.external_address.map(|ip| SocketAddr::new(ip, port));
-    let door = Door { socket, shared: Arc::clone(shared) };
-    let connection = UdpConnection::from_socket(Arc::new(door), external, Some(stop.child_token())).await.map_err(stack)?;
-    Ok(connection.into())
-}
-
-async fn listen_tcp(address: SocketAddr, external: Option<IpAddr>) -> Result<SipConnection, ServerError> {
-    let external = external.map(|ip| SocketAddr::new(ip, address.port()));
-    let listener = TcpListenerConnection::new(address, external).await.map_err(|e| ServerError::Stack(e.to_string()))?;
-    Ok(listener.into())
-}
-
-/// Where a request really came from.
-fn source(transaction: &Transaction) -> Option<SocketAddr> {
-    transaction.connection.as_ref()?.get_remote_addr()?.get_socketaddr().ok()
-}
-
-/// Decides at once, and without waiting, what becomes of a request.
-fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, mut transaction: Transaction) {
-    let Some(peer) = source(&transaction) else { return };
-    // The door is shut to strangers already; dropping the transaction forgets it.
-    let Some(trunk) = shared.config.trunk_of(peer.ip()) else { return };
-    let in_dialog = transaction.original.to_header().is_ok_and(|to| to.tag().is_ok_and(|tag| tag.is_some()));
-    if in_dialog {
-        match dialogs.match_dialog(&transaction) {
-            Some(mut dialog) => {
-                tokio::spawn(async move {
-                    if let Err(error) = dialog.handle(&mut transaction).await {
-                        debug!(%error, "request in a dialog");
-                    }
-                });
-            }
-            None if transaction.original.method == Method::Ack => {}
-            None if shared.may_answer() => answer(transaction, 481, vec![]),
-            None => {}
+/// Registers the trunks that want it, and asks those that want it whether they live.
+fn look_after_trunks(shared: &Arc<Shared>, outbound: &Arc<Outbound>, leave: &CancellationToken, stop: &CancellationToken) -> JoinSet<()> {
+    let mut registrations = JoinSet::new();
+    for trunk in shared.trunks.list() {
+        if trunk.config.register.is_some() {
+            let registering = Registering { trunk: Arc::clone(trunk), outbound: Arc::clone(outbound), leave: leave.clone() };
+            registrations.spawn(registering.run());
         }
-        return;
-    }
-    if transaction.original.method != Method::Invite && !shared.may_answer() {
-        return;
-    }
-    match transaction.original.method {
-        Method::Invite => {
-            let mut limits = shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
-            let allowed = limits.allow(peer.ip(), trunk.calls_per_second, Instant::now());
-            drop(limits);
-            let slot = (allowed && !shared.draining.load(Ordering::Relaxed)).then(|| Arc::clone(&shared.slots).try_acquire_owned().ok());
-            let Some(slot) = slot.flatten() else {
-                shared.counters.full.fetch_add(1, Ordering::Relaxed);
-                if !shared.may_answer() {
-                    return;
+        let Some(keepalive) = &trunk.config.keepalive else { continue };
+        let whom: Vec<_> = match keepalive.peers.as_slice() {
+            [] => vec![("registrar".to_owned(), Whom::Registrar)],
+            peers => peers.iter().map(|p| (p.to_string(), Whom::Peer(p.clone()))).collect(),
+        };
+        for (at, (name, whom)) in whom.into_iter().enumerate() {
+            let pulse = Pulse::new(keepalive.every, keepalive.misses, Instant::now());
+            trunk.pulses.lock().unwrap_or_else(PoisonError::into_inner).push((name, pulse));
+            let pinging = Pinging { trunk: Arc::clone(trunk), outbound: Arc::clone(outbound), whom, at };
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = pinging.run() => {}
                 }
-                return answer(transaction, 503, vec![Header::Other("Retry-After".into(), RETRY_AFTER.into())]);
-            };
-            shared.counters.invites.fetch_add(1, Ordering::Relaxed);
-            let call = uas::NewCall { shared: Arc::clone(shared), dialogs: Arc::clone(dialogs), trunk: trunk.name.clone(), peer, slot };
-            tokio::spawn(call.run(transaction, Arc::clone(handler)));
+            });
         }
-        Method::Options => {
-            let status = if shared.draining.load(Ordering::Relaxed) { 503 } else { 200 };
-            let accept = Header::Other("Accept".into(), "application/sdp".into());
-            answer(transaction, status, vec![Header::Allow(ALLOW.into()), accept]);
-        }
-        Method::Ack => {}
-        Method::Bye | Method::Update | Method::Info | Method::PRack | Method::Notify => answer(transaction, 481, vec![]),
-        _ => answer(transaction, 405, vec![Header::Allow(ALLOW.into())]),
     }
-}
-
-/// Sends a final answer and sees the transaction to its end (the ACK of a refused INVITE).
-pub(super) fn answer(mut transaction: Transaction, status: u16, headers: Vec<Header>) {
-    tokio::spawn(async move {
-        if let Err(error) = transaction.reply_with(StatusCode::from(status), headers, None).await {
-            debug!(%error, status, "the answer could not be sent");
-            return;
-        }
-        while transaction.receive().await.is_some() {}
-    });
+    registrations
 }
 
 /// Our own address as a peer sees it on the way to it: a connected socket asks the routing table and sends nothing.

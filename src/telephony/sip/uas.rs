@@ -7,18 +7,21 @@ use std::{
 
 use rsipstack::{
     dialog::dialog_layer::DialogLayer,
-    sip::{Auth, Header, HeadersExt, Method, Param, Request, Scheme, SipMessage, Transport, Uri},
+    sip::{Auth, Header, HeadersExt, Method, Param, Request, Scheme, SipMessage, Uri},
     transaction::transaction::Transaction,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use super::{
     answered::Running,
+    config::Transport,
+    dispatch::answer,
     headers,
     sdp::{Agreed, Description, Local, SdpError},
-    server::{ALLOW, Shared, answer, local_ip_towards},
+    server::{ALLOW, Shared, local_ip_towards},
     session_timer::{MIN_SE, SessionTimer},
+    trunks::{Place, TrunkState},
 };
 use crate::telephony::{
     call::{Admission, CallHandler, CallRecord, EndCause, IncomingCall},
@@ -29,9 +32,11 @@ use crate::telephony::{
 pub(super) struct NewCall {
     pub shared: Arc<Shared>,
     pub dialogs: Arc<DialogLayer>,
-    pub trunk: String,
+    pub trunk: Arc<TrunkState>,
     pub peer: SocketAddr,
-    pub slot: OwnedSemaphorePermit,
+    /// The transport that the INVITE came by, and the port of ours that more can come to.
+    pub reached: (Transport, u16),
+    pub place: Place,
 }
 
 /// How an INVITE is refused.
@@ -69,7 +74,7 @@ impl NewCall {
         let call = IncomingCall {
             call_id: uuid::Uuid::new_v4().to_string(),
             sip_call_id: request.header_value("Call-ID").unwrap_or_default(),
-            trunk: self.trunk.clone(),
+            trunk: self.trunk.config.name.clone(),
             caller: headers::calling_number(&request),
             called,
             peer: self.peer,
@@ -102,7 +107,7 @@ impl NewCall {
         info!(call = record.call.call_id, cause = record.cause, keys = record.digits, "call ended");
         handler.finished(record).await;
         // The place is free for another call only now.
-        drop(self.slot);
+        drop(self.place);
     }
 
     fn record(&self, call: IncomingCall, status: u16, cause: String) -> CallRecord {
@@ -143,7 +148,7 @@ impl NewCall {
         let local_ip = local_ip_towards(self.peer).map_err(unavailable)?;
         // With NAT between, the socket cannot be bound to the address that the peer is told.
         let (media, media_events) = self.shared.engine.open(local_ip).map_err(unavailable)?;
-        let told_ip = self.shared.config.external_address.unwrap_or(local_ip);
+        let told_ip = self.shared.config.told_address(local_ip, &self.trunk.config);
         // Any number that no earlier session of ours had (RFC 8866 §5.2).
         let session = u64::from(media.port) << 32 | u64::from(call.at.timestamp() as u32);
         let local = Local { media: SocketAddr::new(told_ip, media.port), session, version: 1 };
@@ -154,20 +159,18 @@ impl NewCall {
             }
             None => (local.offer(), None),
         };
-        let contact = self.contact(request, call, told_ip);
+        let contact = self.contact(call, told_ip);
         Ok(Ringing { media, media_events, local, body, agreed, timer, contact })
     }
 
     /// Where requests inside the dialog reach us: the port and transport that the INVITE came to.
-    fn contact(&self, request: &Request, call: &IncomingCall, ip: IpAddr) -> Uri {
-        let tcp = request.via_header().is_ok_and(|via| via.value().to_ascii_uppercase().contains("/TCP"));
-        let listening = if tcp { &self.shared.config.tcp } else { &self.shared.config.udp };
-        let port = listening.iter().find(|a| a.ip() == ip || a.ip().is_unspecified()).or(listening.first()).map_or(5060, SocketAddr::port);
+    fn contact(&self, call: &IncomingCall, ip: IpAddr) -> Uri {
+        let (transport, port) = self.reached;
         Uri {
             scheme: Some(Scheme::Sip),
             auth: Some(Auth { user: call.called.clone(), password: None }),
             host_with_port: SocketAddr::new(ip, port).into(),
-            params: if tcp { vec![Param::Transport(Transport::Tcp)] } else { vec![] },
+            params: if transport == Transport::Udp { vec![] } else { vec![Param::Transport(transport.into())] },
             ..Uri::default()
         }
     }
