@@ -19,8 +19,10 @@ const FIRST_WAIT: Duration = Duration::from_secs(4);
 /// The wait after a registrar has refused our name or password: asking again soon does not make
 /// them right, and providers shut out whom they take for a guesser.
 const FIRST_WAIT_REFUSED: Duration = Duration::from_mins(1);
-/// The longest wait between two rounds.
-const LONGEST_WAIT: Duration = Duration::from_mins(5);
+/// The longest wait between two rounds: so long may the line be unreachable after the provider is back.
+const LONGEST_WAIT: Duration = Duration::from_mins(2);
+/// The same after a refusal.
+const LONGEST_WAIT_REFUSED: Duration = Duration::from_mins(10);
 /// The longest that a registrar's `Retry-After` is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(30);
 /// The most REGISTERs to one registrar in a round: after challenges, stale nonces and 423.
@@ -280,10 +282,11 @@ impl Registration {
                 if let Some(granted) = &self.granted {
                     // It has just been asked, and did not renew.
                     targets.sort_by_key(|t| *t == granted.target);
-                    if targets == [granted.target.clone()] {
-                        let (target, why) = (granted.target.clone(), self.last_error.clone().unwrap_or_default());
+                    let (target, why) = (granted.target.clone(), self.last_error.clone().unwrap_or_default());
+                    if targets == [target.clone()] {
                         return self.end_round(Some(target), why, now, dice);
                     }
+                    self.news.push(News::Failed { target: Some(target), why, wait: None });
                 }
                 (self.targets, self.at, self.phase) = (targets, 0, Phase::Asking);
             }
@@ -415,8 +418,7 @@ impl Registration {
         } else if !self.all {
             // Whoever had us does not renew: the others, as DNS has them now. What was granted stays
             // until it runs out.
-            self.last_error = Some(why.clone());
-            self.news.push(News::Failed { target, why, wait: None });
+            self.last_error = Some(why);
             self.phase = Phase::Resolving;
         } else {
             self.end_round(target, why, now, dice);
@@ -425,8 +427,8 @@ impl Registration {
 
     /// Nobody would have us: a wait, longer each time, and never the same for all who wait.
     fn end_round(&mut self, target: Option<Target>, why: String, now: Instant, dice: &mut impl Rng) {
-        let first = if self.refused { FIRST_WAIT_REFUSED } else { FIRST_WAIT };
-        let doubled = first.saturating_mul(1 << self.failed_rounds.min(16)).min(LONGEST_WAIT);
+        let (first, longest) = if self.refused { (FIRST_WAIT_REFUSED, LONGEST_WAIT_REFUSED) } else { (FIRST_WAIT, LONGEST_WAIT) };
+        let doubled = first.saturating_mul(1 << self.failed_rounds.min(16)).min(longest);
         let wait = doubled.mul_f64(dice.random_range(0.5..1.0)).max(self.retry_after);
         self.failed_rounds = self.failed_rounds.saturating_add(1);
         self.phase = Phase::Waiting(now + wait);
