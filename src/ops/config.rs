@@ -200,6 +200,18 @@ impl Config {
         Self::parse(&file, &text, &|variable| std::env::var(variable).ok())
     }
 
+    /// The HTTP address alone, for asking the running node: that needs no passwords.
+    pub fn http_address(path: &Path) -> Result<SocketAddr, ConfigError> {
+        #[derive(Deserialize)]
+        struct Http {
+            http: SocketAddr,
+        }
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(file.clone(), e))?;
+        let read: Http = toml::from_str(&text).map_err(|e| ConfigError::Problems(vec![format!("{file}: {}", e.message())]))?;
+        Ok(read.http)
+    }
+
     /// As [`Config::load`]; `file` is for messages, `environment` gives the values of variables.
     pub fn parse(file: &str, text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let line_of = |offset: usize| text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);

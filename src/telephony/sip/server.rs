@@ -327,6 +327,11 @@ impl Monitor {
         trunks.list().iter().map(|trunk| trunk_status(trunk, trunks.silent_for(trunk, now), now)).collect()
     }
 
+    /// How many media threads there are.
+    pub fn media_threads(&self) -> usize {
+        self.shared.config.media_threads
+    }
+
     /// The media engine's counters.
     pub fn media(&self) -> &EngineCounters {
         self.shared.engine.counters()
