@@ -17,6 +17,7 @@ use crate::{
     telephony::sip::{
         SipConfig, Trunk,
         config::{ClientCertificates, TlsConfig, Transport},
+        digest::Algorithm,
     },
 };
 
@@ -77,6 +78,8 @@ pub struct SipSection {
     pub external_address: Option<IpAddr>,
     /// The realm that callers with a password are asked for.
     pub realm: Option<String>,
+    /// The digests that they are offered, the preferred one first.
+    pub digests: Option<Vec<Algorithm>>,
     /// Name servers; the system's where not told.
     #[serde(default)]
     pub dns: Vec<SocketAddr>,
@@ -247,6 +250,9 @@ impl Config {
         if tls.client_certificates != ClientCertificates::Off && tls.ca.is_none() {
             problems.somewhere("[sip.tls] client_certificates needs a `ca`: whose certificates are accepted?");
         }
+        if self.sip.digests.as_ref().is_some_and(Vec::is_empty) {
+            problems.somewhere("[sip] digests must name at least one");
+        }
         if self.trunk.is_empty() {
             problems.somewhere("there is no [[trunk]]: nobody could call");
         }
@@ -329,6 +335,7 @@ impl Config {
             },
             external_address: self.sip.external_address,
             realm: self.sip.realm.clone().unwrap_or(usual.realm),
+            digests: self.sip.digests.clone().unwrap_or(usual.digests),
             dns: self.sip.dns.clone(),
             rtp_ports: self.sip.rtp_ports.0..=self.sip.rtp_ports.1,
             media_threads: self.sip.media_threads.unwrap_or(usual.media_threads),

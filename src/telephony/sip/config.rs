@@ -11,6 +11,8 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::digest::Algorithm;
+
 /// Settings of the SIP endpoint.
 #[derive(Debug, Clone)]
 pub struct SipConfig {
@@ -24,6 +26,8 @@ pub struct SipConfig {
     pub external_address: Option<IpAddr>,
     /// The realm that callers with a password are asked for (RFC 3261 §22.1).
     pub realm: String,
+    /// The digests that they are offered, the preferred one first. Some callers see only the first.
+    pub digests: Vec<Algorithm>,
     /// Name servers to ask; the system's where there are none.
     pub dns: Vec<SocketAddr>,
     /// RTP ports; each call takes an even one.
@@ -314,6 +318,7 @@ impl Default for SipConfig {
             tls: TlsConfig::default(),
             external_address: None,
             realm: "voceguida".to_owned(),
+            digests: vec![Algorithm::Sha256, Algorithm::Md5],
             dns: Vec::new(),
             rtp_ports: 20_000..=39_999,
             media_threads: std::thread::available_parallelism().map_or(1, usize::from),

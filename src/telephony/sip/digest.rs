@@ -11,6 +11,7 @@ use std::{
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256, Sha512_256};
 
 use super::config::{Secret, User};
@@ -24,13 +25,16 @@ const MOST_PARAMETERS: usize = 24;
 pub const NONCE_SECONDS: u32 = 60;
 
 /// A hash that digests are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Algorithm {
     /// MD5: broken, and all that many registrars know.
+    #[serde(rename = "md5")]
     Md5,
     /// SHA-256 (RFC 8760).
+    #[serde(rename = "sha-256")]
     Sha256,
     /// SHA-512/256 (RFC 8760).
+    #[serde(rename = "sha-512-256")]
     Sha512_256,
 }
 
@@ -228,6 +232,8 @@ pub enum Verdict {
 /// Challenges callers, and judges their answers.
 pub struct Gate {
     realm: String,
+    /// What is offered, the preferred one first.
+    algorithms: Vec<Algorithm>,
     seal: Hmac<Sha256>,
 }
 
@@ -238,9 +244,10 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// A gate of this realm, whose nonces nobody can forge who does not know `key`.
-    pub fn new(realm: impl Into<String>, key: &[u8; 64]) -> Self {
-        Self { realm: realm.into(), seal: Hmac::<Sha256>::new(&(*key).into()) }
+    /// A gate of this realm that offers these algorithms, the preferred one first (RFC 8760 §2.4), and
+    /// whose nonces nobody can forge who does not know `key`.
+    pub fn new(realm: impl Into<String>, algorithms: &[Algorithm], key: &[u8; 64]) -> Self {
+        Self { realm: realm.into(), algorithms: algorithms.to_owned(), seal: Hmac::<Sha256>::new(&(*key).into()) }
     }
 
     /// A nonce for `source` at `second` (of any clock that the gate is always asked with).
@@ -261,13 +268,14 @@ impl Gate {
         })
     }
 
-    /// The values of the `WWW-Authenticate` headers, the preferred one first (RFC 8760 §2.4).
-    pub fn challenges(&self, source: IpAddr, second: u32, stale: bool) -> [String; 2] {
+    /// The values of the `WWW-Authenticate` headers, the preferred one first.
+    pub fn challenges(&self, source: IpAddr, second: u32, stale: bool) -> Vec<String> {
         let nonce = self.nonce(source, second);
-        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| {
-            let stale = if stale { ", stale=true" } else { "" };
+        let stale = if stale { ", stale=true" } else { "" };
+        let challenge = |algorithm: &Algorithm| {
             format!("Digest realm={}, nonce=\"{nonce}\", qop=\"auth\", algorithm={}{stale}", quoted(&self.realm), algorithm.name())
-        })
+        };
+        self.algorithms.iter().map(challenge).collect()
     }
 
     /// Judges the value of an `Authorization` header; `None` where it is for another realm than ours.
@@ -289,6 +297,9 @@ impl Gate {
         users: &[User],
     ) -> Option<Verdict> {
         let (algorithm, session) = Algorithm::parse(get("algorithm"))?;
+        if !self.algorithms.contains(&algorithm) {
+            return None;
+        }
         let qop = match get("qop") {
             Some(word) if word.eq_ignore_ascii_case("auth") => Some((get("nc")?, get("cnonce")?, word)),
             Some(_) => return None,
@@ -318,6 +329,7 @@ mod tests {
 
     use super::*;
 
+    const BOTH: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9));
 
     #[test]
@@ -375,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_caller_is_known_by_its_password_and_a_fresh_nonce() {
-        let gate = Gate::new("voceguida", &[7; 64]);
+        let gate = Gate::new("voceguida", &BOTH, &[7; 64]);
         let uri = "sip:800123456@192.0.2.1";
         let users = users();
         for offered in gate.challenges(HERE, 1_000, false) {
@@ -396,16 +408,20 @@ mod tests {
             assert_eq!(judge(&first, "INVITE", HERE, 1_000), Verdict::Right(0));
             let other_realm = said.replace("\"voceguida\"", "\"altrove\"");
             assert_eq!(gate.judge(&other_realm, "INVITE", HERE, 1_000, &users), None);
-            let other_key = Gate::new("voceguida", &[8; 64]);
+            let other_key = Gate::new("voceguida", &BOTH, &[8; 64]);
             assert_eq!(other_key.judge(&said, "INVITE", HERE, 1_000, &users), Some(Verdict::Stale), "a nonce of before the restart");
         }
         assert!(gate.challenges(HERE, 1_000, true)[0].ends_with("stale=true"));
+        let strict = Gate::new("voceguida", &BOTH[..1], &[7; 64]);
+        let weak = Challenge::parse(&gate.challenges(HERE, 1_000, false)[1]).unwrap();
+        let said = weak.answer("pbx", &Secret::new("2"), "INVITE", uri, "c");
+        assert_eq!(strict.judge(&said, "INVITE", HERE, 1_000, &users), Some(Verdict::Wrong), "MD5 was not offered");
     }
 
     proptest! {
         #[test]
         fn whatever_comes_in_is_judged(value in ".{0,200}", second: u32) {
-            let gate = Gate::new("voceguida", &[7; 64]);
+            let gate = Gate::new("voceguida", &BOTH, &[7; 64]);
             let value = format!("Digest {value}");
             let _ = Challenge::parse(&value);
             prop_assert!(!matches!(gate.judge(&value, "INVITE", HERE, second, &users()), Some(Verdict::Right(_))));

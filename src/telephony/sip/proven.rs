@@ -71,13 +71,12 @@ pub(super) fn examine(trunks: &Trunks, datagram: &[u8], peer: SocketAddr, now: I
         Some(Ok(_)) => false,
         None => return Examined::Refused,
     };
-    let [strong, weak] = trunks.challenges(peer.ip(), stale, now);
-    let both = format!("WWW-Authenticate: {strong}\r\nWWW-Authenticate: {weak}\r\n");
-    let one = format!("WWW-Authenticate: {weak}\r\n");
+    let challenges = trunks.challenges(peer.ip(), stale, now);
     // An answer longer than its question would let others be flooded through us. Whoever asks so
-    // tersely is offered what everybody knows, or nothing.
-    let answer = [both, one].iter().find_map(|lines| {
-        let answer = stateless_answer(datagram, 401, "Unauthorized", lines)?;
+    // tersely is offered only what comes last, which everybody knows, or nothing.
+    let answer = (0..challenges.len()).find_map(|from| {
+        let lines = challenges[from..].iter().fold(String::new(), |lines, c| lines + "WWW-Authenticate: " + c + "\r\n");
+        let answer = stateless_answer(datagram, 401, "Unauthorized", &lines)?;
         (answer.len() <= datagram.len()).then_some(answer)
     });
     answer.map_or(Examined::Refused, Examined::Challenged)

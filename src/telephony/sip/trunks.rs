@@ -197,7 +197,7 @@ impl Trunks {
         let (users, trunk_of_user) = users.unzip();
         Self {
             list: config.trunks.iter().map(|t| Arc::new(TrunkState::new(t.clone(), config.max_calls, now))).collect(),
-            gate: Gate::new(config.realm.clone(), key),
+            gate: Gate::new(config.realm.clone(), &config.digests, key),
             users,
             trunk_of_user,
             proven: Mutex::new(Proven::default()),
@@ -279,7 +279,7 @@ impl Trunks {
     }
 
     /// The values of the `WWW-Authenticate` headers for `source`.
-    pub fn challenges(&self, source: IpAddr, stale: bool, now: Instant) -> [String; 2] {
+    pub fn challenges(&self, source: IpAddr, stale: bool, now: Instant) -> Vec<String> {
         self.gate.challenges(source.to_canonical(), self.second(now), stale)
     }
 
