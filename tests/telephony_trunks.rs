@@ -23,7 +23,7 @@ use voceguida::telephony::sip::{
     status::{Health, RegistrationState, TrunkStatus},
 };
 
-fn peer(text: impl ToString) -> Peer {
+fn peer(text: &(impl ToString + ?Sized)) -> Peer {
     Peer::parse(&text.to_string(), Transport::Udp).unwrap()
 }
 
@@ -33,6 +33,7 @@ fn registering(registrars: Vec<Peer>) -> Trunk {
         registrars,
         domain: "example.test".into(),
         user: LINE.into(),
+        contact_user: None,
         auth_user: None,
         password: Secret::new("geheim"),
         expires: Duration::from_mins(10),
@@ -83,12 +84,10 @@ fn answering(scenario: &str, port: u16, more: &[&str]) -> tokio::task::JoinHandl
 async fn a_registration_is_renewed_in_time_and_taken_back() {
     let port = free_port();
     let registrar = answering("registrar", port, &["-m", "1"]);
-    let line = Line::start(with(24_000..=24_019, vec![registering(vec![peer(format!("127.0.0.1:{port}"))])])).await;
+    let line = Line::start(with(24_000..=24_019, vec![registering(vec![peer(&format!("127.0.0.1:{port}"))])])).await;
     // The first grant lasts four seconds, the second a minute.
-    let status = until(&line, "it is renewed", |s| {
-        s.registration.as_ref().and_then(|r| r.expires_in_seconds).is_some_and(|s| s > 10)
-    })
-    .await;
+    let status =
+        until(&line, "it is renewed", |s| s.registration.as_ref().and_then(|r| r.expires_in_seconds).is_some_and(|s| s > 10)).await;
     assert_eq!(status.health, Health::Up);
     assert_eq!(status.registration.unwrap().registrar, Some(format!("127.0.0.1:{port}/udp")));
     line.server.drain(Duration::from_secs(1)).await;
@@ -99,7 +98,7 @@ async fn a_registration_is_renewed_in_time_and_taken_back() {
 /// Registers with Kamailio and takes a call that comes in through it.
 async fn registers_and_is_called(algorithm: &str, transport: Transport, rtp_ports: std::ops::RangeInclusive<u16>) {
     let kamailio = Kamailio::start(algorithm, None);
-    let registrar = Peer { transport, ..peer(kamailio.udp) };
+    let registrar = Peer { transport, ..peer(&kamailio.udp) };
     let line = Line::start(with(rtp_ports, vec![registering(vec![registrar])])).await;
     until(&line, &format!("registered by {transport:?}: {}", kamailio.log()), is_registered).await;
     for (number, scenario) in [(LINE, "basic"), (LINE, "listen")] {
@@ -129,7 +128,7 @@ async fn kamailio_registers_us_with_sha_256_over_tcp_and_sends_calls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_and_not_tried_again_at_once() {
     let kamailio = Kamailio::start("MD5", None);
-    let mut trunk = registering(vec![peer(kamailio.udp)]);
+    let mut trunk = registering(vec![peer(&kamailio.udp)]);
     trunk.register.as_mut().unwrap().password = Secret::new("falsch");
     let line = Line::start(with(24_060..=24_079, vec![trunk])).await;
     let failed = |s: &TrunkStatus| s.registration.as_ref().is_some_and(|r| r.state == RegistrationState::Failed);
@@ -161,7 +160,7 @@ async fn a_dead_registrar_is_passed_over_in_the_order_of_dns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registrar_that_comes_back_is_found_again() {
     let port = free_port();
-    let line = Line::start(with(24_100..=24_119, vec![registering(vec![peer(format!("127.0.0.1:{port}"))])])).await;
+    let line = Line::start(with(24_100..=24_119, vec![registering(vec![peer(&format!("127.0.0.1:{port}"))])])).await;
     let failed = |s: &TrunkStatus| s.registration.as_ref().is_some_and(|r| r.state == RegistrationState::Failed);
     let status = until(&line, "nobody answers", failed).await;
     assert_eq!(status.registration.unwrap().last_error.as_deref(), Some("no answer"));
@@ -174,7 +173,7 @@ async fn a_registrar_that_comes_back_is_found_again() {
 
 fn with_password() -> Trunk {
     let users = vec![User { name: "centralino".into(), password: Secret::new("geheim") }];
-    Trunk { name: "centralino".into(), users, calls_per_second: 50, ..Trunk::default() }
+    Trunk { name: "centralino".into(), users, calls_per_second: 1, ..Trunk::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,7 +220,7 @@ async fn one_full_trunk_does_not_fill_another() {
 async fn a_peer_that_falls_silent_counts_as_dead_until_it_answers_again() {
     let port = free_port();
     let first = answering("answers_options", port, &["-m", "2"]);
-    let keepalive = KeepAlive { every: Duration::from_millis(300), misses: 2, peers: vec![peer(format!("127.0.0.1:{port}"))] };
+    let keepalive = KeepAlive { every: Duration::from_millis(300), misses: 2, peers: vec![peer(&format!("127.0.0.1:{port}"))] };
     let trunk = Trunk { sources: vec!["127.0.0.0/8".parse().unwrap()], keepalive: Some(keepalive), ..Trunk::default() };
     let line = Line::start(with(24_160..=24_179, vec![trunk])).await;
     let status = until(&line, "it lives", |s| s.health == Health::Up).await;

@@ -116,12 +116,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }],
         ..SipConfig::default()
     };
-    let number = |called: &str, plan: &str| Number {
-        trunk: None,
-        called: called.to_owned(),
-        ente: ente.id,
-        dialplan: args.dialplans.join(plan),
-    };
+    let number =
+        |called: &str, plan: &str| Number { trunk: None, called: called.to_owned(), ente: ente.id, dialplan: args.dialplans.join(plan) };
     let numbers = vec![number(LINE, "mensa.toml"), number(LOAD, "carico.toml")];
     let setup = Setup {
         desk: desk.clone(),

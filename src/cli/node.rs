@@ -121,7 +121,8 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
             _ = hang_up.recv() => {
                 reload(&setup.prompts, &library, &plans);
                 match server.reload_tls() {
-                    Ok(()) => info!("certificates reloaded"),
+                    Ok(true) => info!("certificates reloaded"),
+                    Ok(false) => {}
                     Err(error) => error!("certificates stay as they were: {error}"),
                 }
             }

@@ -200,8 +200,24 @@ mod tests {
             version: "0.1.0".into(),
             uptime_seconds: 273_000,
             draining: false,
-            calls: CallsStatus { active: 12, capacity: 1_000, answered: 9_000, full: 1, refused: 20, cancelled: 3, strangers: 400, dropped: 390 },
-            media: MediaStatus { threads: 2, packets_sent: 1_000_000, packets_received: 999_000, late_ticks: 1, send_errors: 0, dropped_events: 0 },
+            calls: CallsStatus {
+                active: 12,
+                capacity: 1_000,
+                answered: 9_000,
+                full: 1,
+                refused: 20,
+                cancelled: 3,
+                strangers: 400,
+                dropped: 390,
+            },
+            media: MediaStatus {
+                threads: 2,
+                packets_sent: 1_000_000,
+                packets_received: 999_000,
+                late_ticks: 1,
+                send_errors: 0,
+                dropped_events: 0,
+            },
             trunks: vec![
                 TrunkStatus { heard_seconds_ago: None, ..trunk("operatore", Health::Unknown) },
                 TrunkStatus {
@@ -223,15 +239,10 @@ mod tests {
 
     #[test]
     fn spans_as_people_say_them() {
-        assert_eq!([0, 59, 60, 3_599, 3_600, 86_399, 90_000].map(span), [
-            "0 s",
-            "59 s",
-            "1 min 00 s",
-            "59 min 59 s",
-            "1 h 00 min",
-            "23 h 59 min",
-            "1 d 1 h"
-        ]);
+        assert_eq!(
+            [0, 59, 60, 3_599, 3_600, 86_399, 90_000].map(span),
+            ["0 s", "59 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "23 h 59 min", "1 d 1 h"]
+        );
     }
 
     #[test]

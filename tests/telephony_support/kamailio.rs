@@ -7,13 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{PATIENCE, free_port, program};
+use super::telephony_support::{PATIENCE, free_port, program};
 
 /// A running Kamailio; ended (by its pid) when dropped.
 pub struct Kamailio {
     child: Child,
     dir: tempfile::TempDir,
     pub udp: SocketAddr,
+    #[allow(dead_code, reason = "not every test speaks TLS")]
     pub tls: SocketAddr,
 }
 

@@ -97,7 +97,8 @@ fn what_is_wrong_with_a_trunk_is_told_with_its_line() {
         "sources = [\"203.0.113.1/32\"]\n[[trunk.number]]\ncalled = \"1\"\nente = \"altrove\"\ndialplan = \"x\"".to_owned(),
         "sources = [\"203.0.113.1/32\"]\n[[trunk]]\nname = \"t\"\nsources = [\"203.0.113.2/32\"]".to_owned(),
     ];
-    let told = trunks.iter().map(|trunk| format!("{}\n  → {}", trunk.replace('\n', " ⏎ "), said(&with_trunk(trunk)).replace('\n', "\n  → ")));
+    let told =
+        trunks.iter().map(|trunk| format!("{}\n  → {}", trunk.replace('\n', " ⏎ "), said(&with_trunk(trunk)).replace('\n', "\n  → ")));
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"));
 }
 

@@ -62,6 +62,8 @@ pub struct RegisterSection {
     pub domain: Option<String>,
     /// The user part of the account.
     pub user: String,
+    /// The user part of our Contact, where it is another: the number that calls come to.
+    pub contact_user: Option<String>,
     /// The name for the password, where it is another.
     pub auth_user: Option<String>,
     /// The environment variable that the password is in.
@@ -163,17 +165,23 @@ fn registration(section: &RegisterSection, environment: Environment<'_>, wrong: 
     }
     let domain = section.domain.clone().or_else(|| registrars.first().map(|r| r.host.clone())).unwrap_or_default();
     let of_user = |c: char| c.is_ascii_alphanumeric() || "-_.!~*'()+%&=$".contains(c);
-    if section.user.is_empty() || !section.user.chars().all(of_user) || Peer::parse(&domain, section.transport).is_err() {
+    let is_user = |user: &str| !user.is_empty() && user.chars().all(of_user);
+    if !is_user(&section.user) || Peer::parse(&domain, section.transport).is_err() {
         wrong(format!("sip:{}@{domain} is no account", section.user));
+    }
+    if let Some(user) = section.contact_user.as_ref().filter(|user| !is_user(user)) {
+        wrong(format!("contact_user \"{user}\" cannot stand in a SIP address"));
     }
     if !(60..=86_400).contains(&section.expires) {
         wrong("expires must be from 60 to 86400 seconds".to_owned());
     }
-    let domain = if domain.contains(':') && !domain.starts_with('[') && domain.parse::<IpAddr>().is_ok() { format!("[{domain}]") } else { domain };
+    let domain =
+        if domain.contains(':') && !domain.starts_with('[') && domain.parse::<IpAddr>().is_ok() { format!("[{domain}]") } else { domain };
     Register {
         registrars,
         domain,
         user: section.user.clone(),
+        contact_user: section.contact_user.clone(),
         auth_user: section.auth_user.clone(),
         password: password((&section.password_env, &section.password_file), "register", environment, wrong),
         expires: Duration::from_secs(section.expires),

@@ -119,6 +119,13 @@ impl Default for Trunk {
     }
 }
 
+impl Trunk {
+    /// Is a call to `called` this trunk's, where several trunks share a source?
+    pub fn is_own_number(&self, called: &str) -> bool {
+        self.numbers.iter().any(|number| number == called) || self.register.as_ref().is_some_and(|account| account.contact_user() == called)
+    }
+}
+
 /// A codec by its name in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -151,14 +158,23 @@ pub struct Register {
     pub registrars: Vec<Peer>,
     /// The domain of the account: `sip:user@domain`.
     pub domain: String,
-    /// The user part of the account, and of our Contact.
+    /// The user part of the account.
     pub user: String,
+    /// The user part of our Contact, where it is another than `user`: many providers call it.
+    pub contact_user: Option<String>,
     /// The name for the password, where it is another than `user`.
     pub auth_user: Option<String>,
     /// The password.
     pub password: Secret,
     /// For how long we ask to be registered.
     pub expires: Duration,
+}
+
+impl Register {
+    /// The user part of our Contact.
+    pub fn contact_user(&self) -> &str {
+        self.contact_user.as_ref().unwrap_or(&self.user)
+    }
 }
 
 /// A caller's name and password (digest, RFC 8760).
@@ -280,7 +296,11 @@ impl Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]", self.host)? } else { f.write_str(&self.host)? }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }

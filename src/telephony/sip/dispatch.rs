@@ -31,17 +31,21 @@ fn source(transaction: &Transaction) -> Option<SocketAddr> {
 }
 
 /// Decides what becomes of a request.
-pub(super) fn dispatch<H: CallHandler>(
-    shared: &Arc<Shared>,
-    dialogs: &Arc<DialogLayer>,
-    handler: &Arc<H>,
-    mut transaction: Transaction,
-) {
+pub(super) fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, mut transaction: Transaction) {
     let Some(peer) = source(&transaction) else { return };
     let now = Instant::now();
     let standing = shared.trunks.standing(peer, now);
     // The door is shut to strangers already; dropping the transaction forgets it.
     if standing == Standing::Stranger {
+        return;
+    }
+    // Over UDP the door has counted it.
+    let datagrams = transaction.connection.as_ref().is_some_and(|c| !c.is_reliable());
+    if let Standing::MayProve { per_second, proven } = standing
+        && !datagrams
+        && !(proven && transaction.original.method != Method::Invite)
+        && !shared.may_ask(peer.ip(), per_second, now)
+    {
         return;
     }
     shared.trunks.heard(peer, now);
@@ -65,7 +69,7 @@ pub(super) fn dispatch<H: CallHandler>(
         return;
     }
     match transaction.original.method {
-        Method::Invite => invite(shared, dialogs, handler, transaction, peer, standing),
+        Method::Invite => invite(shared, dialogs, handler, transaction, peer),
         Method::Options => {
             let status = if shared.is_draining() { 503 } else { 200 };
             let accept = Header::Other("Accept".into(), "application/sdp".into());
@@ -78,23 +82,8 @@ pub(super) fn dispatch<H: CallHandler>(
 }
 
 /// A new call: whose is it, and is there room?
-fn invite<H: CallHandler>(
-    shared: &Arc<Shared>,
-    dialogs: &Arc<DialogLayer>,
-    handler: &Arc<H>,
-    transaction: Transaction,
-    peer: SocketAddr,
-    standing: Standing,
-) {
+fn invite<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, transaction: Transaction, peer: SocketAddr) {
     let now = Instant::now();
-    let datagrams = transaction.connection.as_ref().is_some_and(|c| !c.is_reliable());
-    if let Standing::MayProve { per_second } = standing
-        // Over UDP the door has counted it.
-        && !datagrams
-        && !shared.may_ask(peer.ip(), per_second, now)
-    {
-        return;
-    }
     let request = &transaction.original;
     let called = headers::called_number(request);
     let trunk = match shared.trunks.of_call(peer, called.as_deref(), authorizations(request), now) {

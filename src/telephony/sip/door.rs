@@ -19,7 +19,7 @@ use tokio::net::UdpSocket;
 
 use super::{
     listen::socket_towards,
-    proven::{Examined, examine},
+    proven::{Examined, examine, is_new_call},
     server::{ALLOW, STRANGER_ANSWERS, Shared},
     trunks::Standing,
 };
@@ -44,22 +44,12 @@ impl StackSocket for Door {
             let (length, from) = self.socket.recv_from(buffer).await?;
             let datagram = &buffer[..length];
             let now = Instant::now();
-            let standing = self.shared.trunks.standing(from, now);
-            if standing == Standing::Stranger {
-                self.shared.counters.strangers.fetch_add(1, Ordering::Relaxed);
-            }
-            let refusal = match standing {
-                Standing::Stranger => Some((403, "Forbidden", "")),
-                Standing::MayProve { per_second } => match self.may_prove(datagram, from, per_second, now) {
-                    Some(refusal) => refusal,
-                    None => continue,
-                },
-                Standing::Known => None,
+            let refusal = match self.entry(datagram, from, now) {
+                Entry::Done => continue,
+                Entry::Refuse(refusal) => Some(refusal),
+                Entry::LetIn if length == buffer.len() => Some((513, "Message Too Large", "")),
+                Entry::LetIn => unknown_method(datagram).then_some((501, "Not Implemented", ALLOW)),
             };
-            let refusal = refusal.or_else(|| match () {
-                () if length == buffer.len() => Some((513, "Message Too Large", "")),
-                () => unknown_method(datagram).then_some((501, "Not Implemented", ALLOW)),
-            });
             let Some((status, reason, allow)) = refusal else { return Ok((length, from)) };
             let may_answer = || {
                 let mut limits = self.shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,19 +75,38 @@ impl StackSocket for Door {
     }
 }
 
+/// What becomes of a datagram at the door.
+enum Entry {
+    LetIn,
+    Refuse(Refusal),
+    /// It has been answered, or is not to be.
+    Done,
+}
+
 impl Door {
-    /// What is to be refused of somebody who may show a password; `None` where nothing remains to be done.
-    fn may_prove(&self, datagram: &[u8], from: SocketAddr, per_second: u32, now: Instant) -> Option<Option<Refusal>> {
+    /// Whose datagram it is, and whether that lets it in.
+    fn entry(&self, datagram: &[u8], from: SocketAddr, now: Instant) -> Entry {
+        let (per_second, proven) = match self.shared.trunks.standing(from, now) {
+            Standing::Known => return Entry::LetIn,
+            Standing::Stranger => {
+                self.shared.counters.strangers.fetch_add(1, Ordering::Relaxed);
+                return Entry::Refuse((403, "Forbidden", ""));
+            }
+            Standing::MayProve { per_second, proven } => (per_second, proven),
+        };
+        if proven && !is_new_call(datagram) {
+            return Entry::LetIn;
+        }
         if !self.shared.may_ask(from.ip(), per_second, now) {
-            return None;
+            return Entry::Done;
         }
         match examine(&self.shared.trunks, datagram, from, now) {
-            Examined::Passed => Some(None),
-            Examined::Refused => Some(Some((403, "Forbidden", ""))),
+            Examined::Passed => Entry::LetIn,
+            Examined::Refused => Entry::Refuse((403, "Forbidden", "")),
             Examined::Challenged(answer) => {
                 // A full send buffer is as good a reason as any to be silent.
                 let _ = self.socket.try_send_to(answer.as_bytes(), from);
-                None
+                Entry::Done
             }
         }
     }

@@ -214,7 +214,7 @@ impl Gatekeeper {
         let source = peer.ip().to_canonical();
         let unproven = match self.shared.trunks.standing(peer, Instant::now()) {
             Standing::Known => false,
-            Standing::MayProve { .. } => true,
+            Standing::MayProve { proven, .. } => !proven,
             Standing::Stranger => {
                 // Closed at once: it would hold buffers until it is idle for long.
                 self.shared.counters.strangers.fetch_add(1, Ordering::Relaxed);

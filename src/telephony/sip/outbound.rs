@@ -281,6 +281,10 @@ pub(super) struct OwnVia {
 
 impl OwnVia {
     fn correct(&self, request: &mut Request, to: &SipAddr) -> Option<()> {
+        if matches!(request.method, Method::Register | Method::Options) {
+            // Ours outside calls: they say what they have to.
+            return None;
+        }
         let to = to.get_socketaddr().ok()?;
         let local = local_ip_towards(to).ok()?;
         let ip = self.config.external_address.filter(|external| external.is_ipv4() == local.is_ipv4()).unwrap_or(local);

@@ -54,14 +54,14 @@ impl Pinging {
             let asked = Instant::now();
             let targets = match &self.whom {
                 Whom::Peer(peer) => self.outbound.resolve(std::slice::from_ref(peer)).await,
-                Whom::Registrar => match self.trunk.registered_at() {
-                    Some(target) => Ok(vec![target.as_ref().clone()]),
-                    None => {
+                Whom::Registrar => {
+                    let Some(target) = self.trunk.registered_at() else {
                         // Nobody to ask: the registration tells how things are.
                         tokio::time::sleep(PATIENCE).await;
                         continue;
-                    }
-                },
+                    };
+                    Ok(vec![target.as_ref().clone()])
+                }
             };
             let status = self.ask_any(targets, &name).await;
             let change = self.pulse(|pulse| pulse.asked(status, asked, Instant::now())).flatten();

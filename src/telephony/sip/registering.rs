@@ -55,9 +55,10 @@ impl Registering {
             let step = machine.step(Instant::now());
             self.tell(&mut machine, seen_as);
             let left = async {
-                match leaving {
-                    false => self.leave.cancelled().await,
-                    true => std::future::pending().await,
+                if leaving {
+                    std::future::pending::<()>().await;
+                } else {
+                    self.leave.cancelled().await;
                 }
             };
             match step {
@@ -111,9 +112,10 @@ impl Registering {
                 News::Lost => warn!(trunk, "the registration has run out: no calls reach us"),
                 News::Failed { target, why, wait } => {
                     let registrar = target.map_or_else(|| "DNS".to_owned(), |t| t.to_string());
-                    match wait {
-                        Some(wait) => warn!(trunk, registrar, why, again_in_seconds = wait.as_secs(), "not registered"),
-                        None => warn!(trunk, registrar, why, "not registered here; trying the next registrar"),
+                    if let Some(wait) = wait {
+                        warn!(trunk, registrar, why, again_in_seconds = wait.as_secs(), "not registered");
+                    } else {
+                        warn!(trunk, registrar, why, "not registered here; trying the next registrar");
                     }
                 }
             }
@@ -145,7 +147,7 @@ impl Registering {
     async fn register(&self, machine: &Registration, identity: &Identity, attempt: &Attempt) -> Result<(Response, String, Way), String> {
         let way = self.outbound.way(&attempt.target, &self.trunk.config).await?;
         let account = machine.account();
-        let contact = contact(&account.user, way.told, attempt.target.transport);
+        let contact = contact(account.contact_user(), way.told, attempt.target.transport);
         let of_account = format!("sip:{}@{}", account.user, account.domain);
         let outline = Outline {
             method: Method::Register,

@@ -29,6 +29,9 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(30);
 const MOST_ATTEMPTS: u32 = 6;
 /// The longest `Min-Expires` that we go along with (423).
 const LONGEST_EXPIRES: u32 = 86_400;
+/// A connection that was lost sooner after the last one is not the network's fault: some registrars
+/// close each. They are not to be run after.
+const SETTLED: Duration = Duration::from_mins(5);
 /// The time that is kept to find another registrar before the old registration runs out.
 const LONGEST_MARGIN: Duration = Duration::from_mins(5);
 
@@ -148,6 +151,9 @@ pub struct Registration {
     all: bool,
     /// Rounds in which nobody would have us, one after the other.
     failed_rounds: u32,
+    /// Connections lost one soon after the other, and when the last one was.
+    lost_connections: u32,
+    lost_at: Option<Instant>,
     /// In this round somebody refused our name or password.
     refused: bool,
     /// In this round somebody asked us to wait.
@@ -173,6 +179,8 @@ impl Registration {
             shown: false,
             all: false,
             failed_rounds: 0,
+            lost_connections: 0,
+            lost_at: None,
             refused: false,
             retry_after: Duration::ZERO,
             last_error: None,
@@ -237,22 +245,16 @@ impl Registration {
             Phase::Resolving => Step::Resolve,
             Phase::Waiting(until) => Step::Wait(until),
             Phase::Done => Step::Done,
-            Phase::Asking | Phase::Leaving => match self.targets.get(self.at) {
-                Some(target) => {
-                    self.cseq += 1;
-                    self.attempts += 1;
-                    Step::Send(Attempt {
-                        target: target.clone(),
-                        cseq: self.cseq,
-                        expires: if self.phase == Phase::Leaving { 0 } else { self.expires },
-                        credentials: self.credentials.take(),
-                    })
-                }
-                None => {
+            Phase::Asking | Phase::Leaving => {
+                let Some(target) = self.targets.get(self.at).cloned() else {
                     self.phase = Phase::Done;
-                    Step::Done
-                }
-            },
+                    return Step::Done;
+                };
+                self.cseq += 1;
+                self.attempts += 1;
+                let expires = if self.phase == Phase::Leaving { 0 } else { self.expires };
+                Step::Send(Attempt { target, cseq: self.cseq, expires, credentials: self.credentials.take() })
+            }
         }
     }
 
@@ -342,10 +344,16 @@ impl Registration {
 
     /// The connection that we were registered over is gone (TCP, TLS): calls could not reach us.
     pub fn connection_lost(&mut self, now: Instant, dice: &mut impl Rng) {
-        if matches!(self.phase, Phase::Waiting(_)) && self.granted.is_some() {
-            // Not all at once where a registrar was started anew (RFC 5626 §4.5).
-            self.phase = Phase::Waiting(now + Duration::from_millis(dice.random_range(200..2_000)));
+        let Phase::Waiting(until) = self.phase else { return };
+        if self.granted.is_none() {
+            return;
         }
+        let soon = self.lost_at.is_some_and(|at| now.saturating_duration_since(at) < SETTLED);
+        self.lost_connections = if soon { self.lost_connections.saturating_add(1) } else { 0 };
+        self.lost_at = Some(now);
+        // Not all at once where a registrar was started anew (RFC 5626 §4.5).
+        let wait = Duration::from_secs(2).saturating_mul(1 << self.lost_connections.min(16)).min(LONGEST_WAIT);
+        self.phase = Phase::Waiting(until.min(now + wait.mul_f64(dice.random_range(0.2..1.0))));
     }
 
     /// We stop: takes the registration back, where there is one.
@@ -369,13 +377,13 @@ impl Registration {
     /// Prepares the answer to a challenge, or tells why there is none.
     fn challenge(&mut self, response: &Response, dice: &mut impl Rng) -> Result<(), &'static str> {
         let proxy = response.status_code.code() == 407;
-        let offered = response.headers.iter().filter_map(|h| match h {
+        let mut offered = response.headers.iter().filter_map(|h| match h {
             Header::WwwAuthenticate(h) if !proxy => Some(h.value()),
             Header::ProxyAuthenticate(h) if proxy => Some(h.value()),
             _ => None,
         });
         // The topmost that we can answer (RFC 8760 §2.4).
-        let challenge = offered.filter_map(Challenge::parse).next().ok_or("no challenge that we could answer")?;
+        let challenge = offered.find_map(Challenge::parse).ok_or("no challenge that we could answer")?;
         if self.shown && !challenge.stale {
             return Err("wrong user or password");
         }
@@ -441,7 +449,7 @@ impl Registration {
 /// not at the same moment as everybody else's.
 fn refresh_after(expires: Duration, dice: &mut impl Rng) -> Duration {
     let margin = (expires / 4).max(Duration::from_secs(40).min(expires / 2)).min(LONGEST_MARGIN);
-    (expires - margin).mul_f64(dice.random_range(0.9..1.0))
+    expires.saturating_sub(margin).mul_f64(dice.random_range(0.9..1.0))
 }
 
 /// For how long the registrar has registered `contact`, in seconds (RFC 3261 §10.2.4): its Contact

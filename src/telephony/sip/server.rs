@@ -261,8 +261,8 @@ impl Server {
     }
 
     /// Reads certificates and keys anew. Connections go on under what they began with; where something
-    /// is wrong everything stays as it was.
-    pub fn reload_tls(&self) -> Result<(), TlsError> {
+    /// is wrong everything stays as it was. `false` where there is nothing to read.
+    pub fn reload_tls(&self) -> Result<bool, TlsError> {
         self.tls.reload()
     }
 

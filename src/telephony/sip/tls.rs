@@ -67,10 +67,14 @@ impl Tls {
         Ok(Self { config, connects, contexts })
     }
 
-    /// Reads the files anew; where something is wrong everything stays as it was.
-    pub fn reload(&self) -> Result<(), TlsError> {
+    /// Reads the files anew; where something is wrong everything stays as it was. `false` where there
+    /// is nothing to read.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        if self.config.certificate.is_none() && !self.connects {
+            return Ok(false);
+        }
         self.contexts.store(Arc::new(Contexts::read(&self.config, self.connects)?));
-        Ok(())
+        Ok(true)
     }
 
     /// What a handshake begins with now.
@@ -120,8 +124,7 @@ fn server(
     key: &PrivateKeyDer<'static>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let unfit = |why: &dyn ToString| TlsError::Unfit(path.to_owned(), why.to_string());
-    let builder =
-        ServerConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions().map_err(|e| unfit(&e))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions().map_err(|e| unfit(&e))?;
     let builder = match config.clients {
         ClientCertificates::Off => builder.with_no_client_auth(),
         wanted => {

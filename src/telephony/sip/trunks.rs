@@ -157,8 +157,10 @@ pub(super) enum Standing {
     Known,
     /// Whoever it is may show a password, and is answered at most so often a second.
     MayProve {
-        /// Requests a second that are looked at.
+        /// New calls a second that are looked at; of whoever has not shown one yet, requests of all kinds.
         per_second: u32,
+        /// It has shown one, not too long ago: what belongs to its calls needs none.
+        proven: bool,
     },
     /// Nobody's.
     Stranger,
@@ -224,7 +226,7 @@ impl Trunks {
         let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner).trunk_of(peer, now);
         // A call is two INVITEs: one that is challenged, one with the password.
         let of_trunk = proven.and_then(|at| self.list.get(at)).map(|t| t.config.calls_per_second.saturating_mul(2));
-        Standing::MayProve { per_second: of_trunk.unwrap_or(super::server::STRANGER_ANSWERS) }
+        Standing::MayProve { per_second: of_trunk.unwrap_or(super::server::STRANGER_ANSWERS), proven: proven.is_some() }
     }
 
     /// Has `peer` shown a password, not too long ago?
@@ -243,23 +245,20 @@ impl Trunks {
         let source = peer.ip().to_canonical();
         let mut known = self.list.iter().filter(|t| !t.needs_password() && t.has_source(source)).peekable();
         if let Some(first) = known.peek().copied() {
-            let own = called.and_then(|called| known.find(|t| t.config.numbers.iter().any(|n| n == called)));
+            let own = called.and_then(|called| known.find(|t| t.config.is_own_number(called)));
             return Ok(own.unwrap_or(first));
         }
         let verdict = self.judge(peer, authorizations, now).ok_or(NoTrunk::Stranger)?;
         let at = verdict.map_err(|stale| NoTrunk::Unproven { stale })?;
         self.proven.lock().unwrap_or_else(PoisonError::into_inner).admit(peer, at, now, self.proof_lasts);
-        self.list.get(at).ok_or(NoTrunk::Stranger)
+        let trunk = self.list.get(at).ok_or(NoTrunk::Stranger)?;
+        trunk.heard.store(self.millisecond(now), Ordering::Relaxed);
+        Ok(trunk)
     }
 
     /// Judges what `peer` shows: its trunk, or whether its nonce was merely old; `None` where it may
     /// not call at all.
-    pub fn judge<'a>(
-        &self,
-        peer: SocketAddr,
-        authorizations: impl Iterator<Item = &'a str>,
-        now: Instant,
-    ) -> Option<Result<usize, bool>> {
+    pub fn judge<'a>(&self, peer: SocketAddr, authorizations: impl Iterator<Item = &'a str>, now: Instant) -> Option<Result<usize, bool>> {
         let source = peer.ip().to_canonical();
         self.list.iter().any(|t| t.may_prove(source)).then_some(())?;
         let mut stale = false;
@@ -287,10 +286,15 @@ impl Trunks {
         now.saturating_duration_since(self.started).as_secs() as u32
     }
 
+    /// Never 0: that stands for never.
+    fn millisecond(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_millis() as u64 + 1
+    }
+
     /// A request of `peer` has come in: its trunks live.
     pub fn heard(&self, peer: SocketAddr, now: Instant) {
         let source = peer.ip().to_canonical();
-        let at = now.saturating_duration_since(self.started).as_millis() as u64 + 1;
+        let at = self.millisecond(now);
         for trunk in self.list.iter().filter(|t| t.has_source(source)) {
             trunk.heard.store(at, Ordering::Relaxed);
         }
@@ -369,7 +373,8 @@ mod tests {
             ..trunk(name, &["203.0.113.1/32"])
         };
         let trunks = trunks(vec![with("a", &["800111111"]), with("b", &["800222222"])], now);
-        let of = |called: Option<&str>| trunks.of_call(peer("203.0.113.1:5060"), called, std::iter::empty(), now).unwrap().config.name.clone();
+        let of =
+            |called: Option<&str>| trunks.of_call(peer("203.0.113.1:5060"), called, std::iter::empty(), now).unwrap().config.name.clone();
         assert_eq!([of(Some("800222222")), of(Some("800111111")), of(Some("800333333")), of(None)], ["b", "a", "a", "a"]);
     }
 
@@ -380,10 +385,11 @@ mod tests {
             users: vec![User { name: user.into(), password: Secret::new("geheim") }],
             ..trunk(name, sources)
         };
-        let list = vec![with_password("pbx", "pbx", &[]), with_password("office", "office", &["192.0.2.0/24"]), trunk("ip", &["203.0.113.1/32"])];
+        let list =
+            vec![with_password("pbx", "pbx", &[]), with_password("office", "office", &["192.0.2.0/24"]), trunk("ip", &["203.0.113.1/32"])];
         let trunks = trunks(list, now);
         let from = peer("198.51.100.1:6000");
-        assert_eq!(trunks.standing(from, now), Standing::MayProve { per_second: super::super::server::STRANGER_ANSWERS });
+        assert_eq!(trunks.standing(from, now), Standing::MayProve { per_second: super::super::server::STRANGER_ANSWERS, proven: false });
         let call = |from: SocketAddr, user: &str, password: &str, now| {
             let challenge = Challenge::parse(&trunks.challenges(from.ip(), false, now)[0]).unwrap();
             let said = challenge.answer(user, &Secret::new(password), "INVITE", "sip:1@h", "c");
@@ -393,7 +399,7 @@ mod tests {
         assert!(!trunks.has_proven(from, now));
         assert_eq!(call(from, "pbx", "geheim", now), Ok("pbx".to_owned()));
         assert!(trunks.has_proven(from, now) && !trunks.has_proven(peer("198.51.100.1:6001"), now));
-        assert_eq!(trunks.standing(from, now), Standing::MayProve { per_second: 200 });
+        assert_eq!(trunks.standing(from, now), Standing::MayProve { per_second: 200, proven: true });
         assert_eq!(call(from, "office", "geheim", now), Err(NoTrunk::Unproven { stale: false }), "not from here");
         assert_eq!(call(peer("192.0.2.7:5060"), "office", "geheim", now), Ok("office".to_owned()));
         assert_eq!(call(peer("203.0.113.1:5060"), "pbx", "wrong", now), Ok("ip".to_owned()), "known without a password");
