@@ -96,7 +96,14 @@ impl NewCall {
             }
             Err(refusal) => {
                 self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-                info!(call = call.call_id, trunk = call.trunk, called = call.called, status = refusal.status, cause = refusal.cause, "call refused");
+                info!(
+                    call = call.call_id,
+                    trunk = call.trunk,
+                    called = call.called,
+                    status = refusal.status,
+                    cause = refusal.cause,
+                    "call refused"
+                );
                 let record = self.record(call, refusal.status, format!("refused: {}", refusal.cause));
                 answer(transaction, refusal.status, refusal.headers);
                 handler.finished(record).await;
