@@ -44,6 +44,8 @@ case $what in
         needs sipp sip-tester
         needs baresip baresip-core
         needs linphonec linphone-cli
+        needs kamailio kamailio
+        if ! compgen -G '/usr/lib/*/kamailio/modules/tls.so' >/dev/null; then missing+=(kamailio-tls-modules); fi
         needs tshark tshark
         needs sox sox
         needs ffmpeg ffmpeg

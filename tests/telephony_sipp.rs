@@ -222,7 +222,8 @@ async fn what_is_no_call_is_answered_by_the_rfc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_get_no_further_than_the_door() {
-    let nobody = vec![Trunk { name: "far away".into(), sources: vec!["192.0.2.0/24".parse().unwrap()], calls_per_second: 10 }];
+    let nobody =
+        vec![Trunk { name: "far away".into(), sources: vec!["192.0.2.0/24".parse().unwrap()], calls_per_second: 10, ..Trunk::default() }];
     let line = Line::start(SipConfig { trunks: nobody, ..config(22_400..=22_499) }).await;
     line.passes("UDP", "stranger", LINE, &[]).await;
     let output = line.sipp("TCP", "stranger", LINE, &["-timeout", "3"]).await;

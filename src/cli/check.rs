@@ -66,8 +66,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.config {
         match Config::load(path) {
             Ok(loaded) => {
-                Report::good(format!("configuration {}: {} enti, {} numbers", path.display(), loaded.ente.len(), loaded.number.len()));
-                plans = loaded.number.iter().map(|n| n.get_ref().dialplan.clone()).collect();
+                let (enti, trunks, numbers) = (loaded.ente.len(), loaded.trunk.len(), loaded.numbers().count());
+                Report::good(format!("configuration {}: {enti} enti, {trunks} trunks, {numbers} numbers", path.display()));
+                if let Err(error) = loaded.sip_config().check_tls() {
+                    report.error(error);
+                }
+                plans = loaded.numbers().map(|(_, n)| n.dialplan.clone()).collect();
                 plans.sort();
                 plans.dedup();
                 prompts.clone_from(&loaded.prompts);

@@ -14,7 +14,7 @@ use anyhow::Context;
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveTime, Utc};
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::node::{self, Setup};
+use super::node::{self, Number, Setup};
 use crate::{
     canteen::{
         code::ChildCode,
@@ -108,11 +108,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tcp: vec![args.sip],
         rtp_ports: args.rtp_port..=last_port,
         max_calls: args.max_calls,
-        trunks: vec![Trunk { name: "demo".into(), sources: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?], calls_per_second: 5_000 }],
+        trunks: vec![Trunk {
+            name: "demo".into(),
+            sources: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
+            calls_per_second: 5_000,
+            ..Trunk::default()
+        }],
         ..SipConfig::default()
     };
-    let numbers =
-        vec![(LINE.to_owned(), ente.id, args.dialplans.join("mensa.toml")), (LOAD.to_owned(), ente.id, args.dialplans.join("carico.toml"))];
+    let number =
+        |called: &str, plan: &str| Number { trunk: None, called: called.to_owned(), ente: ente.id, dialplan: args.dialplans.join(plan) };
+    let numbers = vec![number(LINE, "mensa.toml"), number(LOAD, "carico.toml")];
     let setup = Setup {
         desk: desk.clone(),
         sip,

@@ -13,6 +13,7 @@ mod node;
 mod place;
 mod rule;
 mod serve;
+mod status;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ enum Command {
     Export(export::Args),
     /// Who typed wrong codes, and who is shut out.
     Guesses(guesses::Args),
+    /// How a running node fares: trunks, registrations, calls, media.
+    Status(status::Args),
 }
 
 /// The stack logs whole SIP messages at `info`, keys in INFO among them: codes. They never get into
@@ -98,6 +101,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::CloseDay(args) => close_day::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Guesses(args) => guesses::run(args).await,
+        Command::Status(args) => status::run(&args),
     }
 }
 

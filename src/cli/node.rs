@@ -47,14 +47,27 @@ pub struct Setup {
     pub http: SocketAddr,
     /// The prompts' directory.
     pub prompts: PathBuf,
-    /// Called number, ente, dialplan.
-    pub numbers: Vec<(String, EnteId, PathBuf)>,
+    /// Called numbers.
+    pub numbers: Vec<Number>,
     /// How long running calls may finish at shutdown.
     pub drain: Duration,
     /// For the page.
     pub guide: Option<Guide>,
     /// The configuration file, whose `[trace]` is read again at SIGHUP.
     pub config: Option<PathBuf>,
+}
+
+/// A called number, and where it leads.
+#[derive(Debug, Clone)]
+pub struct Number {
+    /// The trunk whose number it is; `None` for all trunks'.
+    pub trunk: Option<String>,
+    /// The number as the provider sends it.
+    pub called: String,
+    /// Whose canteen.
+    pub ente: EnteId,
+    /// Its dialplan.
+    pub dialplan: PathBuf,
 }
 
 /// How often the database is asked whether there is a day to close, at the least.
@@ -65,7 +78,9 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
     let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts)?));
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
     let mut routes = HashMap::new();
-    for (called, ente, path) in &setup.numbers {
+    let mut trunk_routes = HashMap::new();
+    for number in &setup.numbers {
+        let path = &number.dialplan;
         let plan = if let Some(plan) = plans.get(path) {
             Arc::clone(plan)
         } else {
@@ -73,11 +88,16 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
             plans.insert(path.clone(), Arc::clone(&plan));
             plan
         };
-        routes.insert(called.clone(), Route { ente: *ente, plan });
+        let route = Route { ente: number.ente, plan };
+        match &number.trunk {
+            Some(trunk) => trunk_routes.insert((trunk.clone(), number.called.clone()), route),
+            None => routes.insert(number.called.clone(), route),
+        };
     }
     let enti = setup.desk.enti().await?;
     let log = DeskLog::new(setup.desk.clone());
-    let line = Arc::new(Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&library)));
+    let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&library));
+    let line = Arc::new(line.with_trunk_routes(trunk_routes));
 
     // Everything that can fail to start does so before the first call is taken.
     let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
@@ -111,6 +131,11 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
                 reload(&setup.prompts, &library, &plans);
                 if let Some(config) = &setup.config {
                     reload_trace(config, &trace);
+                }
+                match server.reload_tls() {
+                    Ok(true) => info!("certificates reloaded"),
+                    Ok(false) => {}
+                    Err(error) => error!("certificates stay as they were: {error}"),
                 }
             }
         }

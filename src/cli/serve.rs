@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use tracing::info;
 
-use super::node::{self, Setup};
+use super::node::{self, Number, Setup};
 use crate::{
     desk::Desk,
     ops::{clock::Clock, config::Config},
@@ -36,9 +36,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let desk = Desk::new(Db::open(&url).await?, Clock::real());
     put_enti(&desk, &config).await?;
     let mut numbers = Vec::with_capacity(config.number.len());
-    for number in &config.number {
-        let number = number.get_ref();
-        numbers.push((number.called.clone(), desk.ente(Some(&number.ente)).await?.id, number.dialplan.clone()));
+    for (trunk, number) in config.numbers() {
+        numbers.push(Number {
+            trunk: trunk.map(ToOwned::to_owned),
+            called: number.called.clone(),
+            ente: desk.ente(Some(&number.ente)).await?.id,
+            dialplan: number.dialplan.clone(),
+        });
     }
     let setup = Setup {
         desk,

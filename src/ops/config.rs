@@ -1,4 +1,6 @@
-//! The configuration file of `serve` (docs/operator.md has an example with every setting).
+//! The configuration file of `serve` (deploy/voceguida.example.toml has every setting).
+
+mod trunk;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,17 +9,22 @@ use std::{
 };
 
 use chrono::NaiveTime;
-use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use serde_spanned::Spanned;
 
 use crate::{
     canteen::window::Window,
     telephony::{
-        sip::{SipConfig, Trunk},
+        sip::{
+            SipConfig, Trunk,
+            config::{ClientCertificates, TlsConfig, Transport},
+            digest::Algorithm,
+        },
         trace::TraceSettings,
     },
 };
+
+pub use trunk::{AuthSection, RegisterSection, TrunkSection, UserSection};
 
 /// Everything that `serve` is told.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,10 +42,14 @@ pub struct Config {
     pub sip: SipSection,
     /// Providers.
     #[serde(default)]
-    pub trunk: Vec<TrunkSection>,
+    pub trunk: Vec<Spanned<TrunkSection>>,
+    /// The providers as telephony wants them, with their passwords.
+    #[serde(skip)]
+    trunks: Vec<Trunk>,
     /// Enti.
     pub ente: Vec<Spanned<EnteSection>>,
-    /// Called numbers.
+    /// Called numbers, on whatever trunk.
+    #[serde(default)]
     pub number: Vec<Spanned<NumberSection>>,
     /// Writes SIP down, for whoever looks for a fault; read again at SIGHUP.
     pub trace: Option<TraceSettings>,
@@ -65,8 +76,18 @@ pub struct SipSection {
     /// TCP addresses.
     #[serde(default)]
     pub tcp: Vec<SocketAddr>,
+    /// TLS.
+    #[serde(default)]
+    pub tls: TlsSection,
     /// Our address as the provider sees it, behind NAT.
     pub external_address: Option<IpAddr>,
+    /// The realm that callers with a password are asked for.
+    pub realm: Option<String>,
+    /// The digests that they are offered, the preferred one first.
+    pub digests: Option<Vec<Algorithm>>,
+    /// Name servers; the system's where not told.
+    #[serde(default)]
+    pub dns: Vec<SocketAddr>,
     /// First and last RTP port.
     #[serde(default = "default_ports")]
     pub rtp_ports: (u16, u16),
@@ -77,29 +98,30 @@ pub struct SipSection {
     pub media_threads: Option<usize>,
 }
 
+/// `[sip.tls]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// Addresses.
+    #[serde(default)]
+    pub listen: Vec<SocketAddr>,
+    /// Our certificate with its chain (PEM).
+    pub certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub key: Option<PathBuf>,
+    /// Whose signature we accept (PEM); the system's list where not told.
+    pub ca: Option<PathBuf>,
+    /// Do callers have to show a certificate signed by `ca`?
+    #[serde(default)]
+    pub client_certificates: ClientCertificates,
+}
+
 fn default_ports() -> (u16, u16) {
     (20_000, 39_999)
 }
 
 fn default_calls() -> usize {
     1_000
-}
-
-/// `[[trunk]]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrunkSection {
-    /// Name, for logs and CDRs.
-    pub name: String,
-    /// Addresses and networks that its calls come from.
-    pub sources: Vec<IpNet>,
-    /// New calls a second.
-    #[serde(default = "default_rate")]
-    pub calls_per_second: u32,
-}
-
-fn default_rate() -> u32 {
-    100
 }
 
 /// `[[ente]]`.
@@ -162,58 +184,148 @@ pub enum ConfigError {
     Problems(Vec<String>),
 }
 
+/// Problems found in a file.
+struct Problems<'a> {
+    file: &'a str,
+    list: Vec<String>,
+}
+
+impl Problems<'_> {
+    fn somewhere(&mut self, what: &str) {
+        self.list.push(format!("{}: {what}", self.file));
+    }
+
+    fn at(&mut self, line: usize, what: impl std::fmt::Display) {
+        self.list.push(format!("{}:{line}: {what}", self.file));
+    }
+}
+
 impl Config {
-    /// Reads and checks a configuration file.
+    /// Reads and checks a configuration file, and the passwords that it names.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(file.clone(), e))?;
-        Self::parse(&file, &text)
+        Self::parse(&file, &text, &|variable| std::env::var(variable).ok())
     }
 
-    /// As [`Config::load`]; `file` is for messages.
-    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+    /// The HTTP address alone, for asking the running node: that needs no passwords.
+    pub fn http_address(path: &Path) -> Result<SocketAddr, ConfigError> {
+        #[derive(Deserialize)]
+        struct Http {
+            http: SocketAddr,
+        }
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(file.clone(), e))?;
+        let read: Http = toml::from_str(&text).map_err(|e| ConfigError::Problems(vec![format!("{file}: {}", e.message())]))?;
+        Ok(read.http)
+    }
+
+    /// As [`Config::load`]; `file` is for messages, `environment` gives the values of variables.
+    pub fn parse(file: &str, text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let line_of = |offset: usize| text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);
-        let config: Self = toml::from_str(text).map_err(|e| {
+        let mut config: Self = toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(1, |span| line_of(span.start));
             ConfigError::Problems(vec![format!("{file}:{line}: {}", e.message())])
         })?;
-        let mut problems = Vec::new();
-        if config.sip.udp.is_empty() && config.sip.tcp.is_empty() {
-            problems.push(format!("{file}: [sip] listens nowhere: give udp or tcp addresses"));
-        }
-        if config.trunk.is_empty() {
-            problems.push(format!("{file}: there is no [[trunk]]: nobody could call"));
-        }
-        let (first, last) = config.sip.rtp_ports;
-        if first < 1024 || last <= first {
-            problems.push(format!("{file}: rtp_ports must be two ports from 1024 on, the second greater"));
-        }
-        for (index, number) in config.number.iter().enumerate() {
-            let line = line_of(number.span().start);
-            let number = number.get_ref();
-            if !config.ente.iter().any(|ente| ente.get_ref().slug == number.ente) {
-                problems.push(format!("{file}:{line}: number {}: there is no ente \"{}\"", number.called, number.ente));
-            }
-            if config.number.iter().take(index).any(|other| other.get_ref().called == number.called) {
-                problems.push(format!("{file}:{line}: number {} is there twice", number.called));
-            }
-        }
+        let mut problems = Problems { file, list: Vec::new() };
+        config.check_sip(&mut problems);
+        config.check_numbers(&line_of, &mut problems);
         if config.trace.as_ref().is_some_and(|trace| trace.hep.is_none() && trace.pcap.is_none()) {
-            problems.push(format!("{file}: [trace] goes nowhere: give hep or pcap, or leave it out"));
+            problems.list.push(format!("{file}: [trace] goes nowhere: give hep or pcap, or leave it out"));
         }
         for ente in &config.ente {
             let line = line_of(ente.span().start);
             let ente = ente.get_ref();
             if ente.window().opens == ente.window().cutoff {
-                problems.push(format!("{file}:{line}: ente {}: the window opens when it closes", ente.slug));
+                problems.at(line, format!("ente {}: the window opens when it closes", ente.slug));
             }
         }
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems(problems)) }
+        config.trunks = config.read_trunks(&line_of, environment, &mut problems);
+        if problems.list.is_empty() { Ok(config) } else { Err(ConfigError::Problems(problems.list)) }
+    }
+
+    fn check_sip(&self, problems: &mut Problems<'_>) {
+        let tls = &self.sip.tls;
+        if self.sip.udp.is_empty() && self.sip.tcp.is_empty() && tls.listen.is_empty() {
+            problems.somewhere("[sip] listens nowhere: give udp, tcp or tls addresses");
+        }
+        if tls.certificate.is_some() != tls.key.is_some() {
+            problems.somewhere("[sip.tls] certificate and key go together");
+        }
+        if !tls.listen.is_empty() && tls.certificate.is_none() {
+            problems.somewhere("[sip.tls] needs a certificate and its key to listen");
+        }
+        if tls.client_certificates != ClientCertificates::Off && tls.ca.is_none() {
+            problems.somewhere("[sip.tls] client_certificates needs a `ca`: whose certificates are accepted?");
+        }
+        if self.sip.digests.as_ref().is_some_and(Vec::is_empty) {
+            problems.somewhere("[sip] digests must name at least one");
+        }
+        if self.trunk.is_empty() {
+            problems.somewhere("there is no [[trunk]]: nobody could call");
+        }
+        let (first, last) = self.sip.rtp_ports;
+        if first < 1024 || last <= first {
+            problems.somewhere("rtp_ports must be two ports from 1024 on, the second greater");
+        }
+    }
+
+    fn check_numbers(&self, line_of: &dyn Fn(usize) -> usize, problems: &mut Problems<'_>) {
+        let lists = || std::iter::once(&self.number).chain(self.trunk.iter().map(|t| &t.get_ref().number));
+        if lists().all(Vec::is_empty) {
+            problems.somewhere("there is no [[number]] and no [[trunk.number]]: nobody could call");
+        }
+        for list in lists() {
+            for (index, number) in list.iter().enumerate() {
+                let line = line_of(number.span().start);
+                let number = number.get_ref();
+                if !self.ente.iter().any(|ente| ente.get_ref().slug == number.ente) {
+                    problems.at(line, format!("number {}: there is no ente \"{}\"", number.called, number.ente));
+                }
+                if list.iter().take(index).any(|other| other.get_ref().called == number.called) {
+                    problems.at(line, format!("number {} is there twice", number.called));
+                }
+            }
+        }
+    }
+
+    fn read_trunks(
+        &self,
+        line_of: &dyn Fn(usize) -> usize,
+        environment: &dyn Fn(&str) -> Option<String>,
+        problems: &mut Problems<'_>,
+    ) -> Vec<Trunk> {
+        let mut trunks: Vec<Trunk> = Vec::with_capacity(self.trunk.len());
+        for section in &self.trunk {
+            let line = line_of(section.span().start);
+            let trunk = trunk::read(section.get_ref(), line, environment, problems);
+            if trunks.iter().any(|other| other.name == trunk.name) {
+                problems.at(line, format!("trunk {} is there twice", trunk.name));
+            }
+            for user in &trunk.users {
+                if trunks.iter().flat_map(|t| &t.users).any(|other| other.name == user.name) {
+                    problems.at(line, format!("trunk {}: user {} is another trunk's already", trunk.name, user.name));
+                }
+            }
+            let by_udp = |peers: &[crate::telephony::sip::config::Peer]| peers.iter().any(|p| p.transport == Transport::Udp);
+            let registrars = trunk.register.as_ref().is_some_and(|r| by_udp(&r.registrars));
+            if self.sip.udp.is_empty() && (registrars || trunk.keepalive.as_ref().is_some_and(|k| by_udp(&k.peers))) {
+                problems.at(line, format!("trunk {}: to send by UDP, [sip] needs a udp address", trunk.name));
+            }
+            trunks.push(trunk);
+        }
+        trunks
     }
 
     /// The database's URL.
     pub fn database_url(&self) -> Option<String> {
         std::env::var("VOCEGUIDA_DATABASE").ok().or_else(|| self.database.clone())
+    }
+
+    /// All called numbers, each with its trunk where it is one trunk's own.
+    pub fn numbers(&self) -> impl Iterator<Item = (Option<&str>, &NumberSection)> {
+        let own = self.trunk.iter().map(Spanned::get_ref).flat_map(|t| t.number.iter().map(|n| (Some(t.name.as_str()), n.get_ref())));
+        self.number.iter().map(|n| (None, n.get_ref())).chain(own)
     }
 
     /// The SIP endpoint's settings.
@@ -222,15 +334,21 @@ impl Config {
         SipConfig {
             udp: self.sip.udp.clone(),
             tcp: self.sip.tcp.clone(),
+            tls: TlsConfig {
+                listen: self.sip.tls.listen.clone(),
+                certificate: self.sip.tls.certificate.clone(),
+                key: self.sip.tls.key.clone(),
+                ca: self.sip.tls.ca.clone(),
+                clients: self.sip.tls.client_certificates,
+            },
             external_address: self.sip.external_address,
+            realm: self.sip.realm.clone().unwrap_or(usual.realm),
+            digests: self.sip.digests.clone().unwrap_or(usual.digests),
+            dns: self.sip.dns.clone(),
             rtp_ports: self.sip.rtp_ports.0..=self.sip.rtp_ports.1,
             media_threads: self.sip.media_threads.unwrap_or(usual.media_threads),
             max_calls: self.sip.max_calls,
-            trunks: self
-                .trunk
-                .iter()
-                .map(|t| Trunk { name: t.name.clone(), sources: t.sources.clone(), calls_per_second: t.calls_per_second })
-                .collect(),
+            trunks: self.trunks.clone(),
             ..usual
         }
     }
@@ -242,45 +360,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = include_str!("../../deploy/voceguida.example.toml");
-
-    #[test]
-    fn the_example_is_a_good_configuration() {
-        let config = Config::parse("voceguida.toml", GOOD).unwrap();
-        assert_eq!(config.number.len(), 1);
-        assert_eq!(config.ente[0].get_ref().window(), Window::default());
-        assert!(config.sip_config().trunk_of("203.0.113.9".parse().unwrap()).is_some());
-    }
-
-    #[test]
-    fn a_trace_goes_somewhere_or_is_left_out() {
-        assert_eq!(Config::parse("x.toml", GOOD).unwrap().trace, None);
-        let on = GOOD.replace("# [trace]", "[trace]").replace("# hep = ", "hep = ").replace("# callers = ", "callers = ");
-        let trace = Config::parse("x.toml", &on).unwrap().trace.unwrap();
-        assert_eq!((trace.hep_node, trace.callers), (2_001, vec!["3471234567".to_owned()]));
-        let nowhere = Config::parse("x.toml", &format!("{GOOD}\n[trace]\n")).unwrap_err();
-        assert!(nowhere.to_string().contains("[trace] goes nowhere"), "{nowhere}");
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_line() {
-        let said = |text: &str| match Config::parse("x.toml", text) {
-            Err(ConfigError::Problems(list)) => list.join("\n"),
-            other => panic!("{other:?}"),
-        };
-        let broken = GOOD.replace("ente = \"borgo\"", "ente = \"altrove\"").replace("[[trunk]]", "[[trunk]]\nnonsense = 1");
-        insta::assert_snapshot!(
-            [
-                said(&broken),
-                said(&GOOD.replace("ente = \"borgo\"", "ente = \"altrove\"")),
-                said(&GOOD.replace("opens = \"18:00\"", "opens = \"18.00\"")),
-                said(&GOOD.replace("opens = \"18:00\"", "opens = \"09:00\"")),
-                said("http = 3"),
-            ]
-            .join("\n")
-        );
-    }
-}
+mod tests;

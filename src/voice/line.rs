@@ -47,6 +47,8 @@ pub struct Line<D, L> {
     desk: Arc<D>,
     log: L,
     routes: HashMap<String, Route>,
+    /// By trunk and called number; these go before `routes`.
+    trunk_routes: HashMap<(String, String), Route>,
     prompts: Arc<ArcSwap<PromptLibrary>>,
     /// Where the desk is asked: not on the thread that signalling runs on.
     desk_work: Handle,
@@ -55,13 +57,21 @@ pub struct Line<D, L> {
 impl<D: LineDesk, L: CallLog> Line<D, L> {
     /// A line with these called numbers. Belongs in the runtime that the desk is to be asked in.
     pub fn new(desk: Arc<D>, log: L, routes: HashMap<String, Route>, prompts: Arc<ArcSwap<PromptLibrary>>) -> Self {
-        Self { desk, log, routes, prompts, desk_work: Handle::current() }
+        Self { desk, log, routes, trunk_routes: HashMap::new(), prompts, desk_work: Handle::current() }
+    }
+
+    /// With these called numbers besides, by trunk and number: the same number may lead elsewhere on
+    /// another trunk, or nowhere.
+    #[must_use]
+    pub fn with_trunk_routes(self, trunk_routes: HashMap<(String, String), Route>) -> Self {
+        Self { trunk_routes, ..self }
     }
 
     /// Where a call leads: by the number in the request, or, where that is none of ours (a trunk's main number), by the one
-    /// that was called first and forwarded here.
+    /// that was called first and forwarded here. A trunk's own numbers go before those of all trunks.
     fn route(&self, call: &IncomingCall) -> Option<&Route> {
-        self.routes.get(&call.called).or_else(|| self.routes.get(call.diverted_from.as_ref()?))
+        let of = |number: &String| self.trunk_routes.get(&(call.trunk.clone(), number.clone())).or_else(|| self.routes.get(number));
+        of(&call.called).or_else(|| of(call.diverted_from.as_ref()?))
     }
 }
 

@@ -1,6 +1,9 @@
 //! `/metrics` in the Prometheus text format: numbers only, no codes, no telephone numbers.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use axum::{
     extract::State,
@@ -9,19 +12,25 @@ use axum::{
 };
 use chrono::TimeDelta;
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+    },
     registry::{Registry, Unit},
 };
 use tracing::warn;
 
 use super::Web;
+use crate::telephony::sip::status::{Health, RegistrationState, TrunkStatus};
 
 pub(super) async fn metrics(State(web): State<Arc<Web>>) -> Response {
     // Made anew at each scrape from counters that live where they are counted.
     let mut registry = Registry::with_prefix("voceguida");
     calls(&mut registry, &web);
     media(&mut registry, &web);
+    trunks(&mut registry, &web.sip.trunks());
     desk(&mut registry, &web).await;
     let mut text = String::new();
     if let Err(error) = encode(&mut text, &registry) {
@@ -54,6 +63,71 @@ fn calls(registry: &mut Registry, web: &Web) {
     for (name, help, value) in counters {
         registry.register(name, help, ConstCounter::new(value));
     }
+}
+
+/// Which trunk a number is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTrunk {
+    trunk: String,
+}
+
+/// Which peer of a trunk a number is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPeer {
+    trunk: String,
+    peer: String,
+}
+
+fn trunks(registry: &mut Registry, trunks: &[TrunkStatus]) {
+    gauges(registry, trunks, "trunk_up", "1 when calls can come in, as far as is known, 0 when not", |t| match t.health {
+        Health::Up => Some(1),
+        Health::Down => Some(0),
+        Health::Unknown => None,
+    });
+    gauges(registry, trunks, "trunk_calls_active", "Calls now", |t| Some(t.calls));
+    gauges(registry, trunks, "trunk_calls_capacity", "Calls that the trunk may have at once", |t| Some(t.cap));
+    gauges(registry, trunks, "trunk_registered", "1 when registered, 0 when not", |t| {
+        t.registration.as_ref().map(|r| u64::from(r.state == RegistrationState::Registered))
+    });
+    gauges(registry, trunks, "trunk_registration_expires_seconds", "Seconds until the registration runs out", |t| {
+        t.registration.as_ref().and_then(|r| r.expires_in_seconds)
+    });
+    gauges(registry, trunks, "trunk_silent_seconds", "Seconds since the last request", |t| t.heard_seconds_ago);
+    counters(registry, trunks, "trunk_invites", "INVITEs outside a call", |t| t.invites);
+    counters(registry, trunks, "trunk_calls_answered", "Calls answered", |t| t.answered);
+    counters(registry, trunks, "trunk_calls_refused", "Calls refused or given up", |t| t.refused);
+    counters(registry, trunks, "trunk_calls_limited", "INVITEs answered 503: too many, or no room", |t| t.limited);
+    let alive = Family::<OfPeer, Gauge>::default();
+    let round_trip = Family::<OfPeer, Gauge<f64, AtomicU64>>::default();
+    for trunk in trunks {
+        for peer in &trunk.peers {
+            let labels = OfPeer { trunk: trunk.name.clone(), peer: peer.peer.clone() };
+            if let Some(lives) = peer.alive {
+                alive.get_or_create(&labels).set(i64::from(lives));
+            }
+            if let Some(ms) = peer.round_trip_ms {
+                round_trip.get_or_create(&labels).set(ms / 1_000.0);
+            }
+        }
+    }
+    registry.register("trunk_peer_up", "1 when the peer answers OPTIONS, 0 when it counts as dead", alive);
+    registry.register("trunk_peer_round_trip_seconds", "How long the last answer to OPTIONS took", round_trip);
+}
+
+fn gauges(registry: &mut Registry, trunks: &[TrunkStatus], name: &str, help: &str, value: impl Fn(&TrunkStatus) -> Option<u64>) {
+    let family = Family::<OfTrunk, Gauge>::default();
+    for (trunk, value) in trunks.iter().filter_map(|t| value(t).map(|v| (t, v))) {
+        family.get_or_create(&OfTrunk { trunk: trunk.name.clone() }).set(value as i64);
+    }
+    registry.register(name, help, family);
+}
+
+fn counters(registry: &mut Registry, trunks: &[TrunkStatus], name: &str, help: &str, value: impl Fn(&TrunkStatus) -> u64) {
+    let family = Family::<OfTrunk, Counter>::default();
+    for trunk in trunks {
+        family.get_or_create(&OfTrunk { trunk: trunk.name.clone() }).inc_by(value(trunk));
+    }
+    registry.register(name, help, family);
 }
 
 fn media(registry: &mut Registry, web: &Web) {

@@ -1,6 +1,7 @@
 //! HTTP: health, metrics, and the page that says how to call. No rules, no SQL (design §2).
 
 mod metrics;
+pub mod status;
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -65,6 +66,7 @@ pub fn router(web: Web) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::metrics))
+        .route("/status", get(status::status))
         .with_state(Arc::new(web))
 }
 

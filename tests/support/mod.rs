@@ -142,7 +142,12 @@ pub async fn serve(desk: Desk, ente: EnteId) -> (Server, String) {
         tcp: vec![],
         rtp_ports: first..=first + 98,
         max_calls: 40,
-        trunks: vec![Trunk { name: "test".into(), sources: vec!["127.0.0.0/8".parse().expect("a network")], calls_per_second: 1_000 }],
+        trunks: vec![Trunk {
+            name: "test".into(),
+            sources: vec!["127.0.0.0/8".parse().expect("a network")],
+            calls_per_second: 1_000,
+            ..Trunk::default()
+        }],
         ..SipConfig::default()
     };
     let plan = Plan::load(Path::new("dialplans/mensa.toml")).expect("the plan");

@@ -122,7 +122,12 @@ pub fn config(rtp_ports: std::ops::RangeInclusive<u16>) -> SipConfig {
         rtp_ports,
         media_threads: 1,
         max_calls: 50,
-        trunks: vec![Trunk { name: "test".into(), sources: vec!["127.0.0.0/8".parse().unwrap()], calls_per_second: 1_000 }],
+        trunks: vec![Trunk {
+            name: "test".into(),
+            sources: vec!["127.0.0.0/8".parse().unwrap()],
+            calls_per_second: 1_000,
+            ..Trunk::default()
+        }],
         ..SipConfig::default()
     }
 }

@@ -2,47 +2,35 @@
 //!
 //! One socket's buffer in the kernel is shared by trunks and strangers. So it is large, and it is read by a task that does
 //! nothing else between two datagrams of strangers than judge them. What would keep strangers out of the buffer altogether is a
-//! socket filter (`SO_ATTACH_FILTER`) on the trunks' addresses: its place is [`bind`].
+//! socket filter (`SO_ATTACH_FILTER`) on the trunks' addresses: its place is `listen::bind`.
 
 use std::{
-    io,
-    net::{SocketAddr, UdpSocket as StdUdpSocket},
+    net::SocketAddr,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use rsipstack::platform::net::UdpSocket as StackSocket;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, time::sleep};
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::{
     gate::{Known, Verdict, Why},
+    listen::socket_towards,
+    proven::{Examined, examine, is_new_call},
     server::Shared,
     syntax::Fault,
+    trunks::Standing,
 };
 
-/// Room for datagrams in the kernel, in bytes: a second of the heaviest signalling. The system may grant less (`net.core.rmem_max`).
-const RECEIVE_BUFFER: usize = 8 << 20;
 /// A pause after an error of the socket, so that a lasting one costs nothing.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Binds a UDP address with a large buffer; port 0 takes any free one.
-pub(super) fn bind(address: SocketAddr) -> io::Result<StdUdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    socket.bind(&address.into())?;
-    let granted = socket.recv_buffer_size()?;
-    if granted < RECEIVE_BUFFER {
-        info!(%address, granted, wanted = RECEIVE_BUFFER, "the SIP socket's buffer is smaller than wanted: raise net.core.rmem_max");
-    }
-    Ok(socket.into())
-}
-
 /// A UDP socket that lets through what the gate lets through.
 pub(super) struct Door {
-    pub socket: UdpSocket,
+    pub socket: Arc<UdpSocket>,
+    /// All UDP sockets, this one among them.
+    pub all: Arc<[Arc<UdpSocket>]>,
     pub shared: Arc<Shared>,
 }
 
@@ -61,7 +49,8 @@ impl StackSocket for Door {
             };
             // As long as the buffer: there was more, and it is lost.
             let fault = (length == buffer.len()).then(|| Fault::new(513, "Message Too Large"));
-            match self.shared.judge(&buffer[..length], from, fault, &mut other) {
+            let Some(standing) = self.entry(&buffer[..length], from) else { continue };
+            match self.shared.judge(&buffer[..length], from, standing, fault, &mut other) {
                 Verdict::Pass => return Ok((length, from)),
                 Verdict::Rewritten => {
                     if let Some(room) = buffer.get_mut(..other.len()) {
@@ -81,7 +70,7 @@ impl StackSocket for Door {
     }
 
     async fn send_to(&self, buffer: &[u8], to: SocketAddr) -> rsipstack::Result<usize> {
-        Ok(self.socket.send_to(buffer, to).await?)
+        Ok(socket_towards(&self.socket, &self.all, buffer, to).send_to(buffer, to).await?)
     }
 
     fn local_addr(&self) -> rsipstack::Result<SocketAddr> {
@@ -89,10 +78,47 @@ impl StackSocket for Door {
     }
 }
 
+impl Door {
+    /// As whose a datagram is let in to be judged; `None` where it has been answered, or is not to be.
+    fn entry(&self, datagram: &[u8], from: SocketAddr) -> Option<Standing> {
+        let now = Instant::now();
+        let standing = self.shared.trunks.standing(from, now);
+        let Standing::MayProve { per_second, proven } = standing else { return Some(standing) };
+        if proven && !is_new_call(datagram) {
+            return Some(standing);
+        }
+        if !self.shared.may_ask(from.ip(), per_second, now) {
+            return None;
+        }
+        match examine(&self.shared.trunks, datagram, from, now) {
+            Examined::Passed => Some(standing),
+            Examined::Refused => Some(Standing::Stranger),
+            Examined::Challenged(answer) => {
+                // A full send buffer is as good a reason as any to be silent.
+                let _ = self.socket.try_send_to(&answer, from);
+                None
+            }
+        }
+    }
+}
+
 impl Shared {
     /// Judges a message and counts what becomes of it; a trunk's is refused with `fault` where there is one.
-    pub(super) fn judge(&self, message: &[u8], from: SocketAddr, fault: Option<Fault>, buffer: &mut Vec<u8>) -> Verdict {
-        let known = self.config.trunk_of(from.ip()).map(|t| Known { trunk: &t.name, calls_per_second: t.calls_per_second });
+    /// Whoever may prove who it is has done so, or is asked to further in.
+    pub(super) fn judge(
+        &self,
+        message: &[u8],
+        from: SocketAddr,
+        standing: Standing,
+        fault: Option<Fault>,
+        buffer: &mut Vec<u8>,
+    ) -> Verdict {
+        let known = match standing {
+            Standing::Stranger => None,
+            Standing::Known => self.trunks.at_the_door(from).map(|(trunk, calls_per_second)| Known { trunk, calls_per_second }),
+            // Counted already, before its password was looked at.
+            Standing::MayProve { .. } => Some(Known { trunk: "", calls_per_second: u32::MAX }),
+        };
         let now = Instant::now();
         let verdict = {
             let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);

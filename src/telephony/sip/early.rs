@@ -14,11 +14,12 @@ use tokio::{
 use tracing::debug;
 
 use super::{
+    dispatch::answer,
     headers,
     leg::{Leg, cseq},
     reliable::Reliable,
     sdp::Description,
-    server::{ALLOW, Shared, answer},
+    server::{ALLOW, Shared},
     uas::{Refusal, Ringing, Unanswered, cancelled},
 };
 

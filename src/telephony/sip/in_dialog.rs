@@ -17,9 +17,10 @@ use tokio::{sync::mpsc::error::TrySendError, time::sleep};
 use tracing::{Instrument as _, debug};
 
 use super::{
+    dispatch::answer,
     headers::{self, NameAddr},
     leg::{Leg, Legs, cseq},
-    server::{ALLOW, Shared, answer},
+    server::{ALLOW, Shared},
 };
 
 /// How long a request waits for the ACK that it has overtaken.

@@ -1,8 +1,9 @@
-//! Listening, and policy: who may call, how many calls, what is answered to everything else.
+//! The SIP endpoint: starting, draining and watching it. [`super::dispatch`] has the policy.
 
 use std::{
+    collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,30 +11,37 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand::RngExt;
 use rsipstack::{
     EndpointBuilder,
     dialog::{dialog::DialogStateSender, dialog_layer::DialogLayer},
-    sip::{Header, HeadersExt, Method, StatusCode, Transport},
-    transaction::{endpoint::Endpoint, transaction::Transaction},
+    sip::Transport,
+    transaction::endpoint::{Endpoint, EndpointInnerRef},
     transport::{SipConnection, TransportLayer, udp::UdpConnection},
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    config::SipConfig,
-    door::{self, Door},
-    gate::{Gate, RETRY_AFTER},
-    in_dialog,
+    config::{SipConfig, TlsConfig},
+    dispatch::dispatch,
+    door::Door,
+    gate::Gate,
+    keepalive::Pulse,
     leg::Legs,
     limits::{Rate, RateLimits},
+    listen::{Connections, Gatekeeper, IDLE, Sockets},
+    outbound::{Dns, Outbound, OwnVia},
+    pinging::{Pinging, Whom},
+    registering::Registering,
     signalling,
-    streams::{self, Connections},
-    uas,
+    status::{TrunkStatus, trunk_status},
+    tls::{Tls, TlsError},
+    trunks::{Counted, Trunks},
 };
 use crate::{
-    ops::clock::Clock,
+    ops::{chance, clock::Clock},
     telephony::{
         call::CallHandler,
         rtp::{
@@ -46,9 +54,15 @@ use crate::{
 
 /// The methods that we know (`Allow`).
 pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, PRACK";
+/// Source addresses whose rate is watched one by one.
+const WATCHED_SOURCES: usize = 10_000;
+/// What a stranger is answered a second; beyond that, silence.
+pub(super) const STRANGER_ANSWERS: u32 = 5;
 /// Requests outside a call that are answered a second, of all sources together. The stack remembers
 /// each answer for half a minute: this bounds its memory. Beyond it there is silence.
 const ANSWERS: u32 = 1_000;
+/// How long taking the registrations back may hold up the end.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the endpoint could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +70,16 @@ pub enum ServerError {
     /// A port could not be bound.
     #[error("cannot listen for SIP on {transport} {address}: {source}")]
     Bind {
-        /// `UDP` or `TCP`.
+        /// `UDP`, `TCP` or `TLS`.
         transport: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
         source: io::Error,
     },
+    /// A certificate or key is not usable.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The stack refused.
     #[error("SIP stack: {0}")]
     Stack(String),
@@ -86,7 +103,7 @@ pub struct Counters {
     pub cancelled: AtomicU64,
     /// Requests and connections from sources that are no trunk's, answered 403 or not at all.
     pub strangers: AtomicU64,
-    /// Messages dropped without an answer: from a source that asks too often, from a scanner, or nothing that could be answered.
+    /// Requests dropped without an answer because their source, or everyone together, asks too often.
     pub dropped: AtomicU64,
     /// A trunk's requests that were refused at the door: malformed, or asking for what there is not.
     pub malformed: AtomicU64,
@@ -133,6 +150,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub config: SipConfig,
+    pub trunks: Arc<Trunks>,
     pub clock: Clock,
     pub engine: Engine,
     pub counters: Counters,
@@ -140,10 +158,12 @@ pub(super) struct Shared {
     /// Cancelled when running calls are to be hung up.
     pub hang_up: CancellationToken,
     draining: AtomicBool,
+    /// How often a source may ask.
+    pub limits: Mutex<RateLimits>,
     /// Who comes in.
     pub gate: Mutex<Gate>,
-    /// TCP connections.
-    pub connections: Arc<Connections>,
+    /// TCP and TLS connections.
+    pub connections: Arc<Mutex<Connections>>,
     /// How often everyone together is answered outside calls.
     answers: Mutex<RateLimits>,
     /// The calls there are.
@@ -158,6 +178,10 @@ pub(super) struct Shared {
 pub struct Server {
     shared: Arc<Shared>,
     endpoint: Endpoint,
+    tls: Arc<Tls>,
+    registrations: JoinSet<()>,
+    /// Cancelled when the registrations are to be taken back.
+    leave: CancellationToken,
     stop: CancellationToken,
     addresses: Vec<(&'static str, SocketAddr)>,
 }
@@ -186,54 +210,61 @@ impl Server {
         handler: Arc<H>,
         stop: CancellationToken,
     ) -> Result<Self, ServerError> {
+        let tls = Arc::new(Tls::load(config.tls.clone(), config.connects_by_tls())?);
         // Ports given as 0 are known from here on.
-        let mut sockets = Vec::with_capacity(config.udp.len());
-        for address in &config.udp {
-            sockets.push(bind_udp(*address)?);
-        }
-        let udp: Vec<_> = sockets.iter().map(|(_, address)| *address).collect();
-        let mut listeners = Vec::with_capacity(config.tcp.len());
-        for address in &config.tcp {
-            listeners.push(bind_tcp(*address)?);
-        }
-        let tcp: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
+        let sockets = Sockets::bind(&config)?;
+        let addresses = sockets.addresses();
+        let of = |name: &str| addresses.iter().filter(|(transport, _)| *transport == name).map(|(_, address)| *address).collect();
         let engine = Engine::start(config.media_threads, PortPool::new(&config.rtp_ports), config.dead_media)?;
         let room = config.max_calls.min(engine.capacity()).min(Semaphore::MAX_PERMITS);
-        let heard = udp.iter().map(|a| (Transport::Udp, *a)).chain(tcp.iter().map(|a| (Transport::Tcp, *a))).collect();
+        let config = SipConfig {
+            max_calls: room,
+            udp: of("UDP"),
+            tcp: of("TCP"),
+            tls: TlsConfig { listen: of("TLS"), ..config.tls.clone() },
+            ..config
+        };
+        let now = Instant::now();
+        let trunks = Arc::new(Trunks::new(&config, &chance::fresh().random(), now));
+        let of_transport = |name: &str| match name {
+            "UDP" => Transport::Udp,
+            "TCP" => Transport::Tcp,
+            _ => Transport::Tls,
+        };
+        let listeners = addresses.iter().map(|(name, address)| (of_transport(name), *address)).collect();
         let legs = Arc::<Legs>::default();
         let (states, to_relay) = rsipstack::platform::mpsc::unbounded_channel();
         let relay = Arc::clone(&legs);
         tokio::spawn(async move { relay.relay(to_relay).await });
         let shared = Arc::new(Shared {
             clock,
-            tap: Tap { trace: config.trace.clone(), clock, listeners: heard },
+            tap: Tap { trace: config.trace.clone(), clock, listeners },
+            gate: Mutex::new(Gate::new(now)),
+            connections: Arc::default(),
+            legs,
+            states,
             engine,
+            trunks: Arc::clone(&trunks),
             counters: Counters::default(),
             slots: Arc::new(Semaphore::new(room)),
             hang_up: CancellationToken::new(),
             draining: AtomicBool::new(false),
-            gate: Mutex::new(Gate::new(Instant::now())),
-            connections: Arc::default(),
-            answers: Mutex::new(RateLimits::new(1, Instant::now())),
-            legs: Arc::clone(&legs),
-            states,
-            config: SipConfig { max_calls: room, udp, tcp, ..config },
+            limits: Mutex::new(RateLimits::new(WATCHED_SOURCES, now)),
+            answers: Mutex::new(RateLimits::new(1, now)),
+            config,
         });
 
         let transports = TransportLayer::new(stop.clone());
-        let mut addresses = Vec::new();
-        for (socket, address) in sockets {
-            addresses.push(("UDP", address));
-            transports.add_transport(listen_udp(socket, &shared, &stop).await?);
-        }
-        for address in &shared.config.tcp {
-            addresses.push(("TCP", *address));
-            transports.add_transport(streams::announced(shared.told(*address)).await);
+        transports.set_stream_idle_timeout(IDLE);
+        let Sockets { udp, tcp, tls: secure } = sockets;
+        let udp = listen_udp(udp, &shared, &stop).await?;
+        for (_, connection) in &udp {
+            transports.add_transport(connection.clone());
         }
         let endpoint = EndpointBuilder::new()
             .with_cancel_token(stop.clone())
             .with_transport_layer(transports)
-            .with_inspector(Box::new(shared.tap.clone()))
+            .with_inspector(Box::new(OwnVia { config: shared.config.clone(), tap: shared.tap.clone() }))
             .with_user_agent(concat!("VoceGuida/", env!("CARGO_PKG_VERSION")))
             .build();
         let mut incoming = endpoint.incoming_transactions().map_err(|e| ServerError::Stack(e.to_string()))?;
@@ -244,18 +275,27 @@ impl Server {
                 warn!(%error, "the SIP endpoint has ended");
             }
         });
-        for (listener, address) in listeners {
-            let accepting =
-                streams::accept(listener, shared.told(address), Arc::clone(&shared), endpoint.inner.clone(), stop.child_token());
-            tokio::spawn(accepting);
+        for (listener, tls) in tcp.into_iter().map(|(l, _)| (l, None)).chain(secure.into_iter().map(|(l, _)| (l, Some(Arc::clone(&tls))))) {
+            let gatekeeper = Gatekeeper {
+                shared: Arc::clone(&shared),
+                endpoint: endpoint.inner.clone(),
+                connections: Arc::clone(&shared.connections),
+                tls,
+                stop: stop.clone(),
+            };
+            tokio::spawn(gatekeeper.run(listener));
         }
         let dispatcher = Arc::clone(&shared);
+        let handler = Arc::new(Counted { inner: handler, trunks });
         tokio::spawn(async move {
             while let Some(transaction) = incoming.recv().await {
                 dispatch(&dispatcher, &dialogs, &handler, transaction);
             }
         });
-        Ok(Self { shared, endpoint, stop, addresses })
+        let leave = CancellationToken::new();
+        let outbound = outbound(&shared.config, endpoint.inner.clone(), udp, &tls, &stop);
+        let registrations = look_after_trunks(&shared, &outbound, &leave, &stop);
+        Ok(Self { shared, endpoint, tls, registrations, leave, stop, addresses })
     }
 
     /// Where it listens.
@@ -273,10 +313,24 @@ impl Server {
         self.shared.active()
     }
 
-    /// Takes no new calls (503), lets running ones finish for at most `patience`, hangs up the
+    /// Reads certificates and keys anew. Connections go on under what they began with; where something
+    /// is wrong everything stays as it was. `false` where there is nothing to read.
+    pub fn reload_tls(&self) -> Result<bool, TlsError> {
+        self.tls.reload()
+    }
+
+    /// Takes the registrations back and no new calls (503), lets running ones finish for at most `patience`, hangs up the
     /// rest and stops. Returns how many had to be hung up.
-    pub async fn drain(self, patience: Duration) -> usize {
+    pub async fn drain(mut self, patience: Duration) -> usize {
         self.shared.draining.store(true, Ordering::Relaxed);
+        // First, so that providers send the next calls elsewhere.
+        self.leave.cancel();
+        let began = Instant::now();
+        let left = async { while self.registrations.join_next().await.is_some() {} };
+        if tokio::time::timeout(LEAVE_PATIENCE, left).await.is_err() {
+            warn!("a registration could not be taken back");
+        }
+        let patience = patience.saturating_sub(began.elapsed());
         let all = self.shared.config.max_calls as u32;
         let finished = || self.shared.slots.acquire_many(all);
         let mut left = 0;
@@ -317,9 +371,21 @@ impl Monitor {
             dropped: read(&c.dropped),
             malformed: read(&c.malformed),
             scanners: read(&c.scanners),
-            connections: self.shared.connections.count() as u64,
+            connections: Connections::count(&self.shared.connections) as u64,
             keys: read(&c.keys),
         }
+    }
+
+    /// How each trunk fares.
+    pub fn trunks(&self) -> Vec<TrunkStatus> {
+        let now = Instant::now();
+        let trunks = &self.shared.trunks;
+        trunks.list().iter().map(|trunk| trunk_status(trunk, trunks.silent_for(trunk, now), now)).collect()
+    }
+
+    /// How many media threads there are.
+    pub fn media_threads(&self) -> usize {
+        self.shared.config.media_threads
     }
 
     /// The trace.
@@ -335,10 +401,20 @@ impl Monitor {
 
 impl Shared {
     /// May a request outside a call be answered? Counts it where not.
-    pub(super) fn may_answer(&self) -> bool {
+    pub fn may_answer(&self) -> bool {
         let everyone = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let allowed = answers.allow(everyone, Rate::per_second(ANSWERS, 2 * ANSWERS), Instant::now());
+        if !allowed {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        allowed
+    }
+
+    /// May `source`, which is allowed `per_second`, ask once more? Counts it where not.
+    pub fn may_ask(&self, source: IpAddr, per_second: u32, now: Instant) -> bool {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = limits.allow(source, Rate::per_second(per_second, per_second.saturating_mul(2)), now);
         if !allowed {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -350,9 +426,8 @@ impl Shared {
         !self.draining.load(Ordering::Relaxed) && self.slots.available_permits() > 0
     }
 
-    /// An address of ours as peers are told it, where NAT stands between.
-    fn told(&self, address: SocketAddr) -> SocketAddr {
-        SocketAddr::new(self.config.external_address.unwrap_or(address.ip()), address.port())
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     fn active(&self) -> usize {
@@ -360,91 +435,69 @@ impl Shared {
     }
 }
 
-/// Binds a UDP address; port 0 takes any free one.
-fn bind_udp(address: SocketAddr) -> Result<(tokio::net::UdpSocket, SocketAddr), ServerError> {
-    let bound = || {
-        let socket = tokio::net::UdpSocket::from_std(door::bind(address)?)?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
-    };
-    bound().map_err(|source| ServerError::Bind { transport: "UDP", address, source })
-}
-
-/// Binds a TCP address; port 0 takes any free one.
-fn bind_tcp(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), ServerError> {
-    let bound = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bound().map_err(|source| ServerError::Bind { transport: "TCP", address, source })
-}
-
-async fn listen_udp(socket: tokio::net::UdpSocket, shared: &Arc<Shared>, stop: &CancellationToken) -> Result<SipConnection, ServerError> {
-    let stack = |e: rsipstack::Error| ServerError::Stack(e.to_string());
-    let port = socket.local_addr()?.port();
-    let external = shared.config.external_address.map(|ip| SocketAddr::new(ip, port));
-    let door = Door { socket, shared: Arc::clone(shared) };
-    let connection = UdpConnection::from_socket(Arc::new(door), external, Some(stop.child_token())).await.map_err(stack)?;
-    Ok(connection.into())
-}
-
-/// Where a request really came from.
-fn source(transaction: &Transaction) -> Option<SocketAddr> {
-    transaction.connection.as_ref()?.get_remote_addr()?.get_socketaddr().ok()
-}
-
-/// Decides at once, and without waiting, what becomes of a request.
-fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, handler: &Arc<H>, transaction: Transaction) {
-    let Some(peer) = source(&transaction) else { return };
-    // The door is shut to strangers already; dropping the transaction forgets it.
-    let Some(trunk) = shared.config.trunk_of(peer.ip()) else { return };
-    if transaction.original.to_header().is_ok_and(|to| to.tag().is_ok_and(|tag| tag.is_some())) {
-        return in_dialog::handle(shared, dialogs, transaction);
+async fn listen_udp(
+    sockets: Vec<(tokio::net::UdpSocket, SocketAddr)>,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+) -> Result<Vec<(SocketAddr, SipConnection)>, ServerError> {
+    let addresses: Vec<_> = sockets.iter().map(|(_, address)| *address).collect();
+    let all: Arc<[_]> = sockets.into_iter().map(|(socket, _)| Arc::new(socket)).collect();
+    let mut connections = Vec::with_capacity(all.len());
+    for (socket, address) in all.iter().zip(addresses) {
+        let external = shared.config.external_address.filter(|ip| ip.is_ipv4() == address.is_ipv4());
+        let external = external.map(|ip| SocketAddr::new(ip, address.port()));
+        let door = Door { socket: Arc::clone(socket), all: Arc::clone(&all), shared: Arc::clone(shared) };
+        let connection = UdpConnection::from_socket(Arc::new(door), external, Some(stop.child_token())).await;
+        connections.push((address, connection.map_err(|e| ServerError::Stack(e.to_string()))?.into()));
     }
-    if transaction.original.method != Method::Invite && !shared.may_answer() {
-        return;
-    }
-    if let Some((status, list)) = in_dialog::refusal(transaction.original.method) {
-        return answer(transaction, status, list);
-    }
-    match transaction.original.method {
-        Method::Invite => {
-            // The gate has counted the call against its trunk's rate, and knew of room a moment ago.
-            let slot = (!shared.draining.load(Ordering::Relaxed)).then(|| Arc::clone(&shared.slots).try_acquire_owned().ok());
-            let Some(slot) = slot.flatten() else {
-                shared.counters.full.fetch_add(1, Ordering::Relaxed);
-                if !shared.may_answer() {
-                    return;
+    Ok(connections)
+}
+
+fn outbound(
+    config: &SipConfig,
+    endpoint: EndpointInnerRef,
+    udp: Vec<(SocketAddr, SipConnection)>,
+    tls: &Arc<Tls>,
+    stop: &CancellationToken,
+) -> Arc<Outbound> {
+    Arc::new(Outbound {
+        endpoint,
+        udp,
+        tls: Arc::clone(tls),
+        dns: Dns::new(&config.dns),
+        flows: Mutex::new(HashMap::new()),
+        stop: stop.clone(),
+        config: config.clone(),
+    })
+}
+
+/// Registers the trunks that want it, and asks those that want it whether they live.
+fn look_after_trunks(shared: &Arc<Shared>, outbound: &Arc<Outbound>, leave: &CancellationToken, stop: &CancellationToken) -> JoinSet<()> {
+    let mut registrations = JoinSet::new();
+    for trunk in shared.trunks.list() {
+        if trunk.config.register.is_some() {
+            let registering = Registering { trunk: Arc::clone(trunk), outbound: Arc::clone(outbound), leave: leave.clone() };
+            registrations.spawn(registering.run());
+        }
+        let Some(keepalive) = &trunk.config.keepalive else { continue };
+        let whom: Vec<_> = match keepalive.peers.as_slice() {
+            [] => vec![("registrar".to_owned(), Whom::Registrar)],
+            peers => peers.iter().map(|p| (p.to_string(), Whom::Peer(p.clone()))).collect(),
+        };
+        for (at, (name, whom)) in whom.into_iter().enumerate() {
+            let pulse = Pulse::new(keepalive.every, keepalive.misses, Instant::now());
+            trunk.pulses.lock().unwrap_or_else(PoisonError::into_inner).push((name, pulse));
+            let pinging = Pinging { trunk: Arc::clone(trunk), outbound: Arc::clone(outbound), whom, at };
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = pinging.run() => {}
                 }
-                return answer(transaction, 503, vec![Header::Other("Retry-After".into(), RETRY_AFTER.into())]);
-            };
-            shared.counters.invites.fetch_add(1, Ordering::Relaxed);
-            let call = uas::NewCall { shared: Arc::clone(shared), dialogs: Arc::clone(dialogs), trunk: trunk.name.clone(), peer, slot };
-            tokio::spawn(call.run(Box::new(transaction), Arc::clone(handler)));
+            });
         }
-        Method::Options => {
-            let status = if shared.draining.load(Ordering::Relaxed) { 503 } else { 200 };
-            let accept = Header::Other("Accept".into(), "application/sdp".into());
-            answer(transaction, status, vec![Header::Allow(ALLOW.into()), accept]);
-        }
-        Method::Ack => {}
-        // They make sense only inside a call.
-        _ => answer(transaction, 481, vec![]),
     }
-}
-
-/// Sends a final answer and sees the transaction to its end (the ACK of a refused INVITE).
-pub(super) fn answer(mut transaction: Transaction, status: u16, headers: Vec<Header>) {
-    tokio::spawn(async move {
-        if let Err(error) = transaction.reply_with(StatusCode::from(status), headers, None).await {
-            debug!(%error, status, "the answer could not be sent");
-            return;
-        }
-        while transaction.receive().await.is_some() {}
-    });
+    registrations
 }
 
 /// Our own address as a peer sees it on the way to it: a connected socket asks the routing table and sends nothing.

@@ -8,22 +8,25 @@ use std::{
 use rand::Rng;
 use rsipstack::{
     dialog::dialog_layer::DialogLayer,
-    sip::{Auth, Header, HeadersExt, Method, Param, Request, Scheme, SipMessage, Transport, Uri},
+    sip::{Auth, Header, HeadersExt, Method, Param, Request, Scheme, SipMessage, Uri},
     transaction::transaction::Transaction,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tracing::{Instrument as _, Span, debug, info, info_span};
 
 use super::{
     answered::Running,
+    config::Transport,
+    dispatch::answer,
     early::Early,
     headers, identity, in_dialog,
     leg::{Leg, STATE_QUEUE, cseq},
     reason::{self, Reason},
     refresh::session_expires,
     sdp::{Agreed, Description, Local, RANDOM_BYTES, SdpError, Terms},
-    server::{ALLOW, Shared, answer, local_ip_towards},
+    server::{ALLOW, Shared, local_ip_towards},
     session_timer::{MIN_SE, SessionTimer},
+    trunks::{Place, TrunkState},
 };
 use crate::telephony::{
     call::{Admission, CallHandler, CallRecord, EndCause, IncomingCall, KeyWays, MediaQuality, Side},
@@ -41,9 +44,11 @@ const PRACK_QUEUE: usize = 2;
 pub(super) struct NewCall {
     pub shared: Arc<Shared>,
     pub dialogs: Arc<DialogLayer>,
-    pub trunk: String,
+    pub trunk: Arc<TrunkState>,
     pub peer: SocketAddr,
-    pub slot: OwnedSemaphorePermit,
+    /// The transport that the INVITE came by, and the port of ours that more can come to.
+    pub reached: (Transport, u16),
+    pub place: Place,
 }
 
 /// How an INVITE is refused.
@@ -111,7 +116,7 @@ impl NewCall {
         let call = IncomingCall {
             call_id: id.to_string(),
             sip_call_id: request.header_value("Call-ID").unwrap_or_default(),
-            trunk: self.trunk.clone(),
+            trunk: self.trunk.config.name.clone(),
             caller: identity::calling_number(&request),
             called,
             diverted_from: identity::first_called(&request),
@@ -137,7 +142,7 @@ impl NewCall {
         drop(invited);
         Box::pin(handler.finished(*record)).await;
         // The place is free for another call only now.
-        drop(self.slot);
+        drop(self.place);
     }
 
     fn record(&self, call: IncomingCall) -> Box<CallRecord> {
@@ -203,7 +208,7 @@ impl NewCall {
             return Err(Refusal { headers: vec![accept], ..Refusal::new(415, "no session description") });
         }
         let offer = offered.then(|| Description::parse(&request.body)).transpose()?;
-        let terms = Terms::default();
+        let terms = Terms { codecs: self.trunk.config.codecs.clone(), srtp: self.trunk.config.srtp };
         if let Some(offer) = &offer {
             terms.check(offer)?;
         }
@@ -211,7 +216,7 @@ impl NewCall {
         let local_ip = local_ip_towards(self.peer).map_err(unavailable)?;
         // With NAT between, the socket cannot be bound to the address that the peer is told.
         let (media, media_events) = self.shared.engine.open(local_ip).map_err(unavailable)?;
-        let told_ip = self.shared.config.external_address.unwrap_or(local_ip);
+        let told_ip = self.shared.config.told_address(local_ip, &self.trunk.config);
         // Any number that no earlier session of ours had (RFC 8866 §5.2).
         let session = u64::from(media.port) << 32 | u64::from(call.at.timestamp() as u32);
         let mut random = [0; RANDOM_BYTES];
@@ -224,7 +229,7 @@ impl NewCall {
             }
             None => (local.offer(), None),
         };
-        let contact = self.contact(request, call, told_ip);
+        let contact = self.contact(call, told_ip);
         let reliable = headers::option_tags(request, "Require").iter().any(|tag| tag == "100rel");
         let takes_update = headers::allows(request, "UPDATE");
         let offer_answered = false;
@@ -232,15 +237,13 @@ impl NewCall {
     }
 
     /// Where requests inside the dialog reach us: the port and transport that the INVITE came to.
-    fn contact(&self, request: &Request, call: &IncomingCall, ip: IpAddr) -> Uri {
-        let tcp = request.via_header().is_ok_and(|via| via.value().to_ascii_uppercase().contains("/TCP"));
-        let listening = if tcp { &self.shared.config.tcp } else { &self.shared.config.udp };
-        let port = listening.iter().find(|a| a.ip() == ip || a.ip().is_unspecified()).or(listening.first()).map_or(5060, SocketAddr::port);
+    fn contact(&self, call: &IncomingCall, ip: IpAddr) -> Uri {
+        let (transport, port) = self.reached;
         Uri {
             scheme: Some(Scheme::Sip),
             auth: Some(Auth { user: call.called.clone(), password: None }),
             host_with_port: SocketAddr::new(ip, port).into(),
-            params: if tcp { vec![Param::Transport(Transport::Tcp)] } else { vec![] },
+            params: if transport == Transport::Udp { vec![] } else { vec![Param::Transport(transport.into())] },
             ..Uri::default()
         }
     }

@@ -156,7 +156,7 @@ fn request<'a>(method: &'a [u8], message: &'a [u8]) -> Result<Request<'a>, Refus
     if named != method {
         return Err(bad("CSeq Names Another Method"));
     }
-    let loose = request_uri(uri)? | fields.loose | (last != b"SIP/2.0");
+    let loose = request_uri(uri)? | fields.loose || (last != b"SIP/2.0");
     accepted(known, &fields)?;
     Ok(Request { method, branch: fields.branch, call_id: fields.call_id, cseq: number as u32, in_dialog: fields.to_tag, loose })
 }
@@ -274,15 +274,13 @@ fn fields(message: &[u8]) -> Result<Fields<'_>, Refusal> {
             seen[once] = true;
             match once {
                 // Nobody has left it out since RFC 2543, and nothing of ours can tell dialogs apart without it.
-                0 => {
-                    if !fields.address(value).ok_or(bad("Malformed From"))? {
-                        return Err(bad("From Without a Tag"));
-                    }
+                0 if !fields.address(value).ok_or(bad("Malformed From"))? => {
+                    return Err(bad("From Without a Tag"));
                 }
                 1 => fields.to_tag = fields.address(value).ok_or(bad("Malformed To"))?,
                 2 => {
                     fields.call_id =
-                        Some(value).filter(|id| !id.is_empty() && !id.iter().any(|b| *b <= b' ')).ok_or(bad("Malformed Call-ID"))?
+                        Some(value).filter(|id| !id.is_empty() && !id.iter().any(|b| *b <= b' ')).ok_or(bad("Malformed Call-ID"))?;
                 }
                 3 => fields.cseq = value,
                 4 => {

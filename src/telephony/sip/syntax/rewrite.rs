@@ -224,15 +224,12 @@ fn uri(uri: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = rest.iter().position(|b| *b == b'%') {
         out.extend_from_slice(&rest[..at]);
         let hex = rest.get(at + 1..at + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
-        match hex.filter(|b| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$".contains(b)) {
-            Some(plain) => {
-                out.push(plain);
-                rest = &rest[at + 3..];
-            }
-            None => {
-                out.push(b'%');
-                rest = &rest[at + 1..];
-            }
+        if let Some(plain) = hex.filter(|b| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$".contains(b)) {
+            out.push(plain);
+            rest = &rest[at + 3..];
+        } else {
+            out.push(b'%');
+            rest = &rest[at + 1..];
         }
     }
     out.extend_from_slice(rest);
