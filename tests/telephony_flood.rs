@@ -246,7 +246,12 @@ async fn more_calls_than_there_is_room_for_are_told_to_wait_and_harm_none() {
             let answer = told.into_iter().next().unwrap();
             let tag = answer.lines().find(|l| l.starts_with("To: ")).and_then(|l| l.split_once(";tag=")).unwrap().1.to_owned();
             let ack = String::from_utf8(request("ACK", n, "")).unwrap();
-            socket.send_to(ack.replace(&format!("To: <sip:{LINE}@127.0.0.1>"), &format!("To: <sip:{LINE}@127.0.0.1>;tag={tag}")).as_bytes(), to).unwrap();
+            socket
+                .send_to(
+                    ack.replace(&format!("To: <sip:{LINE}@127.0.0.1>"), &format!("To: <sip:{LINE}@127.0.0.1>;tag={tag}")).as_bytes(),
+                    to,
+                )
+                .unwrap();
             tags.insert(tag);
         }
         (answers, tags.len())

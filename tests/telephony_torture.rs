@@ -62,7 +62,10 @@ const fn over_tcp(case: Case, answer: Answer) -> Case {
 const REGISTRAR: &str = "well-formed; for a registrar. Who is none refuses it: 405 (§3.3.7)";
 
 const RFC4475: &[Case] = &[
-    Case { to_us: Some(200), ..case("3.1.1.1", "wsinv", Is(481), "well-formed; inside a call that there is not (To has a tag); 200 without it") },
+    Case {
+        to_us: Some(200),
+        ..case("3.1.1.1", "wsinv", Is(481), "well-formed; inside a call that there is not (To has a tag); 200 without it")
+    },
     case("3.1.1.2", "intmeth", Is(501), "well-formed, an unknown method: 501 with Allow"),
     call("3.1.1.3", "esc01", 200, "well-formed"),
     case("3.1.1.4", "escnull", Is(405), REGISTRAR),
@@ -197,7 +200,11 @@ fn to_us(message: &[u8]) -> Vec<u8> {
 }
 
 fn status(response: &str) -> u16 {
-    response.strip_prefix("SIP/2.0 ").and_then(|r| r.get(..3)).and_then(|s| s.parse().ok()).unwrap_or_else(|| panic!("no response: {response}"))
+    response
+        .strip_prefix("SIP/2.0 ")
+        .and_then(|r| r.get(..3))
+        .and_then(|s| s.parse().ok())
+        .unwrap_or_else(|| panic!("no response: {response}"))
 }
 
 /// Sends a message over UDP; the final answer.
@@ -271,7 +278,9 @@ fn extra(case: &Case, answer: &str) {
     let header = |name: &str| answer.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned);
     match case.name {
         "bext01" => assert_eq!(header("Unsupported").as_deref(), Some("nothingSupportsThis, nothingSupportsThisEither")),
-        "intmeth" | "esc02" | "mismatch02" | "escnull" | "mpart01" => assert!(header("Allow").is_some_and(|a| a.contains("INVITE")), "{answer}"),
+        "intmeth" | "esc02" | "mismatch02" | "escnull" | "mpart01" => {
+            assert!(header("Allow").is_some_and(|a| a.contains("INVITE")), "{answer}")
+        }
         "insuf" => assert_eq!((header("CSeq").as_deref(), header("To")), (Some("193942 INVITE"), None), "only what was there"),
         "multi01" => assert_eq!(answer.matches("\nCall-ID: ").count(), 1, "{answer}"),
         _ => {}
@@ -342,6 +351,7 @@ async fn what_follows_a_request_in_a_stream_is_another_one() {
     let mut dblreq = RFC4475.iter().find(|c| c.name == "dblreq").unwrap().message("rfc4475");
     // The second one's body is five bytes longer than it says.
     dblreq.truncate(dblreq.len() - 5);
-    let (answers, _) = tokio::task::spawn_blocking(move || over_tcp_within(tcp, &dblreq, PATIENCE, |answers, _| answers.len() > 1)).await.unwrap();
+    let (answers, _) =
+        tokio::task::spawn_blocking(move || over_tcp_within(tcp, &dblreq, PATIENCE, |answers, _| answers.len() > 1)).await.unwrap();
     assert_eq!(answers.iter().map(|a| status(a)).collect::<Vec<_>>(), [405, 404], "the REGISTER and the INVITE: {answers:?}");
 }

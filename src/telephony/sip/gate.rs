@@ -150,7 +150,11 @@ impl Gate {
             return Verdict::Silence(why);
         }
         // Far more than a trunk sends; but its address may be forged.
-        if self.answers.allow(from.ip(), Rate::per_second(10_000, 20_000), now) { Verdict::Answer(why) } else { Verdict::Silence(Why::TooOften) }
+        if self.answers.allow(from.ip(), Rate::per_second(10_000, 20_000), now) {
+            Verdict::Answer(why)
+        } else {
+            Verdict::Silence(Why::TooOften)
+        }
     }
 
     /// May one more call of this trunk be begun now? For calls that come in past [`Gate::judge`].
@@ -228,9 +232,9 @@ fn pass(loose: bool, message: &[u8], buffer: &mut Vec<u8>) -> Verdict {
 fn is_scanner(message: &[u8]) -> bool {
     let head = &message[..head_end(message).unwrap_or(message.len())];
     let telling = |name: &[u8]| ["User-Agent", "From", "f"].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
-    Headers::new(head).filter(|(name, _)| telling(name)).any(|(_, value)| {
-        SCANNERS.iter().any(|word| value.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes())))
-    })
+    Headers::new(head)
+        .filter(|(name, _)| telling(name))
+        .any(|(_, value)| SCANNERS.iter().any(|word| value.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes()))))
 }
 
 #[cfg(test)]

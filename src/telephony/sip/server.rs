@@ -13,7 +13,7 @@ use std::{
 use rsipstack::{
     EndpointBuilder,
     dialog::dialog_layer::DialogLayer,
-    sip::{Header, HeadersExt, Method, StatusCode},
+    sip::{Header, HeadersExt, Method, StatusCode, Transport},
     transaction::{endpoint::Endpoint, transaction::Transaction},
     transport::{SipConnection, TransportLayer, udp::UdpConnection},
 };
@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 use super::{
     config::SipConfig,
     door::{self, Door},
-    gate::{Gate, RETRY_AFTER},
+    gate::{Gate, Known, RETRY_AFTER},
     limits::{Rate, RateLimits},
     streams::{self, Connections},
     uas,
@@ -212,7 +212,8 @@ impl Server {
             }
         });
         for (listener, address) in listeners {
-            let accepting = streams::accept(listener, shared.told(address), Arc::clone(&shared), endpoint.inner.clone(), stop.child_token());
+            let accepting =
+                streams::accept(listener, shared.told(address), Arc::clone(&shared), endpoint.inner.clone(), stop.child_token());
             tokio::spawn(accepting);
         }
         let dispatcher = Arc::clone(&shared);
@@ -383,8 +384,13 @@ fn dispatch<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, ha
     }
     match transaction.original.method {
         Method::Invite => {
-            // The gate has counted the call against its trunk's rate, and knew of room a moment ago.
-            let slot = (!shared.draining.load(Ordering::Relaxed)).then(|| Arc::clone(&shared.slots).try_acquire_owned().ok());
+            // The gate has counted the call against its trunk's rate, and knew of room a moment ago; on other ways in it was not asked.
+            let way = transaction.connection.as_ref().map(SipConnection::transport);
+            let allowed = matches!(way, Some(Transport::Udp | Transport::Tcp)) || {
+                let mut gate = shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
+                gate.may_call(Known { trunk: &trunk.name, calls_per_second: trunk.calls_per_second }, Instant::now())
+            };
+            let slot = (allowed && !shared.draining.load(Ordering::Relaxed)).then(|| Arc::clone(&shared.slots).try_acquire_owned().ok());
             let Some(slot) = slot.flatten() else {
                 shared.counters.full.fetch_add(1, Ordering::Relaxed);
                 if !shared.may_answer() {

@@ -24,7 +24,8 @@ pub fn answer(out: &mut Vec<u8>, request: &[u8], fault: &Fault, from: Option<Soc
     let _ = write!(out, "SIP/2.0 {} {}\r\n", fault.status, fault.reason);
     let mut seen = [false; REPEATED.len()];
     for (name, value) in Headers::new(head) {
-        let known = |(long, short): &(&str, &str)| name.eq_ignore_ascii_case(long.as_bytes()) || name.eq_ignore_ascii_case(short.as_bytes());
+        let known =
+            |(long, short): &(&str, &str)| name.eq_ignore_ascii_case(long.as_bytes()) || name.eq_ignore_ascii_case(short.as_bytes());
         let Some(place) = REPEATED.iter().position(known) else { continue };
         // Only Via may come several times.
         if place != VIA && seen[place] {
@@ -124,9 +125,12 @@ mod tests {
 
     #[test]
     fn a_broken_request_is_answered_with_what_it_has() {
-        let broken = request("BYE sip:2@192.0.2.1 SIP/2.0", "Via: SIP/2.0/UDP h;received=1.1.1.1\r\n ;branch=z , SIP/2.0/UDP i\r\nTo: \"a\r\n");
+        let broken =
+            request("BYE sip:2@192.0.2.1 SIP/2.0", "Via: SIP/2.0/UDP h;received=1.1.1.1\r\n ;branch=z , SIP/2.0/UDP i\r\nTo: \"a\r\n");
         let answer = answered(&broken, &Fault::new(400, "Malformed To"), Some("[::ffff:192.0.2.3]:5060")).unwrap();
-        assert!(answer.starts_with("SIP/2.0 400 Malformed To\r\nVia: SIP/2.0/UDP h;branch=z ;received=192.0.2.3;rport=5060, SIP/2.0/UDP i\r\nTo: \"a;tag="));
+        assert!(answer.starts_with(
+            "SIP/2.0 400 Malformed To\r\nVia: SIP/2.0/UDP h;branch=z ;received=192.0.2.3;rport=5060, SIP/2.0/UDP i\r\nTo: \"a;tag="
+        ));
         assert!(answer.ends_with("\r\nContent-Length: 0\r\n\r\n") && answer.lines().count() == 5, "{answer}");
     }
 

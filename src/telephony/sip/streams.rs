@@ -53,6 +53,7 @@ const MESSAGE_PATIENCE: Duration = Duration::from_secs(10);
 /// A connection on which nothing comes in for so long ends; the peer opens another when it needs one.
 const IDLE: Duration = Duration::from_mins(10);
 /// A peer that takes nothing for so long is gone.
+#[cfg(target_os = "linux")]
 const SEND_PATIENCE: Duration = Duration::from_secs(30);
 /// A pause after an error of the listener (no file descriptor left), so that a lasting one costs nothing.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -130,7 +131,13 @@ impl StackSocket for Announced {
 }
 
 /// Accepts connections until `stop`.
-pub(super) async fn accept(listener: TcpListener, told: SocketAddr, shared: Arc<Shared>, endpoint: EndpointInnerRef, stop: CancellationToken) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    told: SocketAddr,
+    shared: Arc<Shared>,
+    endpoint: EndpointInnerRef,
+    stop: CancellationToken,
+) {
     let local = SipAddr { r#type: Some(Transport::Tcp), addr: told.into() };
     loop {
         let accepted = tokio::select! {
@@ -191,6 +198,7 @@ impl Reader {
     async fn run(self, stream: TcpStream, local: SipAddr, token: CancellationToken) -> Result<(), Ended> {
         let socket = SockRef::from(&stream);
         socket.set_tcp_nodelay(true)?;
+        #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(SEND_PATIENCE))?;
         let connection = TcpConnection::from_stream(stream, local, Some(token.clone()))?;
         let half = connection.inner.read_half.lock().await.take();

@@ -6,9 +6,8 @@ fn message(method: &str, n: usize, more: &str) -> Vec<u8> {
     let to = if method == "ACK" { ";tag=x" } else { "" };
     format!(
         "{method} sip:800123456@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\n\
-         From: <sip:0182970000@192.0.2.9>;tag=a\r\nTo: <sip:800123456@192.0.2.1>{to}\r\nCall-ID: c{n}\r\nCSeq: 1 {}\r\n\
-         Contact: <sip:0182970000@192.0.2.9>\r\n{more}Content-Length: 0\r\n\r\n",
-        method
+         From: <sip:0182970000@192.0.2.9>;tag=a\r\nTo: <sip:800123456@192.0.2.1>{to}\r\nCall-ID: c{n}\r\nCSeq: 1 {method}\r\n\
+         Contact: <sip:0182970000@192.0.2.9>\r\n{more}Content-Length: 0\r\n\r\n"
     )
     .into_bytes()
 }
@@ -66,7 +65,9 @@ fn a_call_that_was_let_in_may_be_repeated_when_there_is_no_room_any_more() {
     for method in ["BYE", "OPTIONS", "UPDATE", "CANCEL"] {
         assert_eq!(scene.trunk(&message(method, 1, ""), 600), Verdict::Pass, "{method}");
     }
-    let reinvite = String::from_utf8(message("INVITE", 9, "")).unwrap().replace("To: <sip:800123456@192.0.2.1>", "To: <sip:800123456@192.0.2.1>;tag=b");
+    let reinvite = String::from_utf8(message("INVITE", 9, ""))
+        .unwrap()
+        .replace("To: <sip:800123456@192.0.2.1>", "To: <sip:800123456@192.0.2.1>;tag=b");
     assert_eq!(scene.trunk(reinvite.as_bytes(), 700), Verdict::Pass, "inside a call there is room");
 }
 
@@ -74,7 +75,9 @@ fn a_call_that_was_let_in_may_be_repeated_when_there_is_no_room_any_more() {
 fn a_trunk_has_its_rate_of_calls_whatever_address_they_come_from() {
     let mut scene = Scene::new();
     let passed = |scene: &mut Scene, range: std::ops::Range<usize>, ms: u64| {
-        range.filter(|n| scene.judge(&message("INVITE", *n, ""), &format!("192.0.2.{}:5060", n % 9), Some(TRUNK), ms) == Verdict::Pass).count()
+        range
+            .filter(|n| scene.judge(&message("INVITE", *n, ""), &format!("192.0.2.{}:5060", n % 9), Some(TRUNK), ms) == Verdict::Pass)
+            .count()
     };
     assert_eq!(passed(&mut scene, 0..50, 0), 10);
     assert_eq!(passed(&mut scene, 50..100, 1_000), 5);
@@ -113,7 +116,10 @@ fn nobody_can_be_flooded_through_us() {
     let mut scene = Scene::new();
     for (n, small) in [
         "OPTIONS sip:a SIP/2.0\r\nv:x\r\nf:x\r\nt:x\r\ni:x\r\nCSeq:1 OPTIONS\r\n\r\n".to_owned(),
-        String::from_utf8(message("OPTIONS", 1, "")).unwrap().replace("Max-Forwards: 70\r\n", "").replace("Contact: <sip:0182970000@192.0.2.9>\r\n", ""),
+        String::from_utf8(message("OPTIONS", 1, ""))
+            .unwrap()
+            .replace("Max-Forwards: 70\r\n", "")
+            .replace("Contact: <sip:0182970000@192.0.2.9>\r\n", ""),
         "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h\r\n\r\n".to_owned(),
         "\r\n\r\n".to_owned(),
         "junk".to_owned(),

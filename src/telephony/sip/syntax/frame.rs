@@ -45,7 +45,11 @@ pub fn frame(bytes: &[u8]) -> Frame {
     let Some(digits) = digits else { return Frame::Broken(end) };
     match digits.parse::<usize>() {
         Ok(length) if end + length.min(LONGEST_MESSAGE) <= LONGEST_MESSAGE => {
-            if bytes.len() >= end + length { Frame::Message(end + length) } else { Frame::More }
+            if bytes.len() >= end + length {
+                Frame::Message(end + length)
+            } else {
+                Frame::More
+            }
         }
         _ => Frame::TooLong,
     }
@@ -85,7 +89,7 @@ mod tests {
         for length in ["70000", "99999999999999999999999"] {
             assert_eq!(frame(format!("OPTIONS sip:a@b SIP/2.0\r\nl: {length}\r\n\r\n").as_bytes()), Frame::TooLong);
         }
-        assert_eq!(frame(&[b'x'; LONGEST_HEAD + 1]), Frame::TooLong);
+        assert_eq!(frame(&vec![b'x'; LONGEST_HEAD + 1]), Frame::TooLong);
     }
 
     proptest! {

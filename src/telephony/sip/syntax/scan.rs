@@ -247,7 +247,8 @@ fn readable_ipv6(text: &[u8]) -> Option<bool> {
 pub(super) fn scheme(uri: &[u8]) -> Option<&[u8]> {
     let colon = uri.iter().position(|b| *b == b':')?;
     let scheme = &uri[..colon];
-    let valid = scheme.first().is_some_and(u8::is_ascii_alphabetic) && scheme.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b));
+    let valid =
+        scheme.first().is_some_and(u8::is_ascii_alphabetic) && scheme.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b));
     valid.then_some(scheme)
 }
 
