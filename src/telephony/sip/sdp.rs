@@ -195,6 +195,10 @@ fn stream(value: &str) -> Result<Stream<'_>, SdpError> {
     let (Some(media), Some(port), Some(protocol)) = (words.next(), words.next(), words.next()) else {
         return Err(SdpError::Malformed);
     };
+    // These words are repeated in our answer, where a control character would be no better.
+    if !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t') {
+        return Err(SdpError::Malformed);
+    }
     // "49170/2": a number of ports may follow; only the first is of use here.
     let port = port.split('/').next().and_then(|p| p.parse().ok()).ok_or(SdpError::Malformed)?;
     Ok(Stream { media, port, protocol, formats: words.take(MOST_FORMATS).collect(), ..Stream::default() })
@@ -373,6 +377,8 @@ mod tests {
         assert_eq!(answer("m=audio 4000 RTP/AVP 8\r\nc=IN IP4 example.org\r\n").unwrap_err(), SdpError::NoAddress);
         assert_eq!(answer("m=audio x RTP/AVP 8\r\n").unwrap_err(), SdpError::Malformed);
         assert_eq!(Description::parse(b"\xff\xfe").unwrap_err(), SdpError::Malformed);
+        // Found by the fuzzer: our answer repeated the protocol, and was none itself.
+        assert_eq!(answer("m=audio 4000 RTP/AVP 8\r\nm=audio 7\t\u{b}\t\u{b}\r\n").unwrap_err(), SdpError::Malformed);
         assert_eq!(Description::parse(b"hello").unwrap_err(), SdpError::Malformed);
     }
 
