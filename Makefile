@@ -8,10 +8,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Arguments for the demo: make run ARGS="--at 2026-10-12T18:30:00+02:00"
 ARGS ?=
 BINARY := target/release/voceguida
+# Seconds for each fuzz target: make fuzz SECONDS=600
+SECONDS ?= 60
+FUZZ_TARGETS := sip sdp rtp dtmf dialplan csv
 
 step = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help run build test lint audit bench prompts clean
+.PHONY: help run build test lint audit bench fuzz prompts clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -48,6 +51,17 @@ audit: ## licences, advisories and sources of the dependencies (cargo-deny)
 bench: ## the benchmarks
 	@tests/install.sh
 	@cargo bench --locked
+
+# The compiler need not be a nightly one. What is found anew stays in target/fuzz; what makes a target fall, in tests/fuzz/artifacts.
+fuzz: ## every parser against broken input, SECONDS each (cargo-fuzz)
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+		printf '\033[1m==> %s\033[0m\n' "$$target"; \
+		mkdir -p target/fuzz/found/$$target; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none $$target \
+			target/fuzz/found/$$target tests/fuzz/corpus/$$target -- \
+			-max_total_time=$(SECONDS) -timeout=60 -rss_limit_mb=2048 -print_final_stats=1 $$(test $$target != sip || echo -dict=tests/fuzz/sip.dict); \
+	done
 
 prompts: ## speak the Italian prompts again
 	@tests/install.sh prompts

@@ -32,6 +32,7 @@ enum Answer {
 use Answer::{Closed, Hung, Is, Silence};
 
 /// One message.
+#[derive(Clone, Copy)]
 struct Case {
     /// Section of the RFC.
     section: &'static str,
@@ -251,7 +252,7 @@ fn over_tcp_within(to: SocketAddr, message: &[u8], patience: Duration, enough: i
     }
 }
 
-fn expect<T: PartialEq + fmt::Debug>(got: T, expected: T, case: &Case, how: &str, answers: &dyn fmt::Debug) -> Result<(), String> {
+fn expect<T: Copy + PartialEq + fmt::Debug>(got: T, expected: T, case: &Case, how: &str, answers: &dyn fmt::Debug) -> Result<(), String> {
     if got == expected { Ok(()) } else { Err(format!("{how}: {case}: {got:?} and not {expected:?}: {answers:?}")) }
 }
 
@@ -279,7 +280,7 @@ fn extra(case: &Case, answer: &str) {
     match case.name {
         "bext01" => assert_eq!(header("Unsupported").as_deref(), Some("nothingSupportsThis, nothingSupportsThisEither")),
         "intmeth" | "esc02" | "mismatch02" | "escnull" | "mpart01" => {
-            assert!(header("Allow").is_some_and(|a| a.contains("INVITE")), "{answer}")
+            assert!(header("Allow").is_some_and(|a| a.contains("INVITE")), "{answer}");
         }
         "insuf" => assert_eq!((header("CSeq").as_deref(), header("To")), (Some("193942 INVITE"), None), "only what was there"),
         "multi01" => assert_eq!(answer.matches("\nCall-ID: ").count(), 1, "{answer}"),

@@ -6,9 +6,8 @@ fn message(method: &str, n: usize, more: &str) -> Vec<u8> {
     let to = if method == "ACK" { ";tag=x" } else { "" };
     format!(
         "{method} sip:800123456@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\n\
-         From: <sip:0182970000@192.0.2.9>;tag=a\r\nTo: <sip:800123456@192.0.2.1>{to}\r\nCall-ID: c{n}\r\nCSeq: 1 {}\r\n\
-         Contact: <sip:0182970000@192.0.2.9>\r\n{more}Content-Length: 0\r\n\r\n",
-        method
+         From: <sip:0182970000@192.0.2.9>;tag=a\r\nTo: <sip:800123456@192.0.2.1>{to}\r\nCall-ID: c{n}\r\nCSeq: 1 {method}\r\n\
+         Contact: <sip:0182970000@192.0.2.9>\r\n{more}Content-Length: 0\r\n\r\n"
     )
     .into_bytes()
 }

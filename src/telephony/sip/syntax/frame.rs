@@ -89,7 +89,7 @@ mod tests {
         for length in ["70000", "99999999999999999999999"] {
             assert_eq!(frame(format!("OPTIONS sip:a@b SIP/2.0\r\nl: {length}\r\n\r\n").as_bytes()), Frame::TooLong);
         }
-        assert_eq!(frame(&[b'x'; LONGEST_HEAD + 1]), Frame::TooLong);
+        assert_eq!(frame(&vec![b'x'; LONGEST_HEAD + 1]), Frame::TooLong);
     }
 
     proptest! {

@@ -1,10 +1,12 @@
 //! The headers of a message, one after the other.
 
+use memchr::{memchr, memmem};
+
 use super::scan::trim;
 
 /// Where the body begins: after the first empty line. The stack knows only one that ends in CR LF twice.
 pub fn head_end(message: &[u8]) -> Option<usize> {
-    message.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4)
+    memmem::find(message, b"\r\n\r\n").map(|at| at + 4)
 }
 
 /// Names and values of a message's headers, folded lines taken together; what is no header is passed over.
@@ -27,7 +29,7 @@ pub(super) fn start_line(message: &[u8]) -> &[u8] {
 
 /// The first line without its end, and what follows it.
 fn after_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match bytes.iter().position(|b| *b == b'\n') {
+    match memchr(b'\n', bytes) {
         Some(at) => {
             let line = &bytes[..at];
             (line.strip_suffix(b"\r").unwrap_or(line), &bytes[at + 1..])
@@ -54,7 +56,7 @@ impl<'a> Iterator for Headers<'a> {
             }
             self.rest = rest;
             let field = &whole[..whole.len() - rest.len()];
-            let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
+            let Some(colon) = memchr(b':', line) else { continue };
             // The continuation of a start line that has none.
             if matches!(line[0], b' ' | b'\t') {
                 continue;
@@ -62,9 +64,4 @@ impl<'a> Iterator for Headers<'a> {
             return Some((trim(&field[..colon]), trim(&field[colon + 1..])));
         }
     }
-}
-
-/// Is there anything in the head, wherever it stands, that the stack does not read: folded lines, bytes that are not UTF-8?
-pub(super) fn is_loose(head: &[u8]) -> bool {
-    head.windows(2).any(|w| w[0] == b'\n' && matches!(w[1], b' ' | b'\t')) || std::str::from_utf8(head).is_err()
 }

@@ -10,7 +10,8 @@ mod headers;
 pub mod rewrite;
 mod scan;
 
-use rsipstack::sip::{Method, Transport};
+use memchr::memchr;
+use rsipstack::sip::Transport;
 
 use self::headers::start_line;
 pub use self::headers::{Headers, head_end};
@@ -21,6 +22,23 @@ use super::server::ALLOW;
 const LONGEST_METHOD: usize = 64;
 /// CSeq numbers stay below 2^31 (RFC 3261 §8.1.1.5).
 const MOST_CSEQ: u64 = 1 << 31;
+/// The methods that the stack knows. Names of methods are case-sensitive (RFC 3261 §7.1), which it does not know.
+const METHODS: [&str; 14] = [
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "INFO",
+    "UPDATE",
+    "PRACK",
+    "NOTIFY",
+    "MESSAGE",
+    "REFER",
+    "SUBSCRIBE",
+    "PUBLISH",
+    "REGISTER",
+];
 /// The extensions that requests outside a call may require.
 const EXTENSIONS: [&str; 1] = ["timer"];
 
@@ -139,9 +157,7 @@ fn request<'a>(method: &'a [u8], message: &'a [u8]) -> Result<Request<'a>, Refus
             Fault::new(400, "Malformed Request-Line")
         }));
     }
-    // Names of methods are case-sensitive (RFC 3261 §7.1), which the stack does not know.
-    let known = std::str::from_utf8(method).ok().and_then(|name| name.parse::<Method>().ok().filter(|m| m.to_string() == name));
-    let Some(known) = known else {
+    let Some(known) = METHODS.into_iter().find(|known| known.as_bytes() == method) else {
         return Err(Refusal::Answer(Fault::with(501, "Not Implemented", "Allow", ALLOW)));
     };
     if uri.is_empty() || version != last || more.is_some() {
@@ -156,7 +172,11 @@ fn request<'a>(method: &'a [u8], message: &'a [u8]) -> Result<Request<'a>, Refus
     if named != method {
         return Err(bad("CSeq Names Another Method"));
     }
-    let loose = request_uri(uri)? | fields.loose || (last != b"SIP/2.0");
+    let loose = request_uri(uri)? || fields.loose || last != b"SIP/2.0";
+    if !fields.from_tag {
+        // Nobody has left it out since RFC 2543, and nothing of ours can tell dialogs apart without it.
+        return Err(bad("From Without a Tag"));
+    }
     accepted(known, &fields)?;
     Ok(Request { method, branch: fields.branch, call_id: fields.call_id, cseq: number as u32, in_dialog: fields.to_tag, loose })
 }
@@ -173,22 +193,24 @@ fn request_uri(uri: &[u8]) -> Result<bool, Refusal> {
 }
 
 /// What a well-formed request asks of us that we do not do, in the order of RFC 3261 §8.2.
-fn accepted(method: Method, fields: &Fields<'_>) -> Result<(), Refusal> {
-    let allowed = ALLOW.split(", ").any(|name| name == method.to_string());
-    // Inside a call what is not allowed is the call's to answer; these make no sense in one.
-    let never_inside = matches!(method, Method::Register | Method::Publish);
-    let opens_nothing = matches!(method, Method::Message | Method::Refer | Method::Subscribe) && !fields.to_tag;
-    if !allowed && (never_inside || opens_nothing) {
+fn accepted(method: &str, fields: &Fields<'_>) -> Result<(), Refusal> {
+    // Inside a call what is not allowed is the call's to answer; registering and publishing make no sense in one.
+    let outside = match method {
+        "REGISTER" | "PUBLISH" => true,
+        "MESSAGE" | "REFER" | "SUBSCRIBE" => !fields.to_tag,
+        _ => false,
+    };
+    if outside && !ALLOW.split(", ").any(|name| name == method) {
         return Err(Refusal::Answer(Fault::with(405, "Method Not Allowed", "Allow", ALLOW)));
     }
-    if method == Method::Options && !fields.to_tag {
+    if method == "OPTIONS" && !fields.to_tag {
         let unknown = unsupported(fields.head);
         if !unknown.is_empty() {
             return Err(Refusal::Answer(Fault::with(420, "Bad Extension", "Unsupported", unknown)));
         }
     }
-    if method == Method::Invite && !accepts_sdp(fields.head) {
-        // All that we could answer with is a session description (RFC 4475 §3.3.15).
+    // All that we could answer with is a session description (RFC 4475 §3.3.15). Without an Accept header it may be one (RFC 3261 §20.1).
+    if method == "INVITE" && fields.accepts_sdp == Some(false) {
         return Err(Refusal::Answer(Fault::with(406, "Not Acceptable", "Accept", "application/sdp")));
     }
     Ok(())
@@ -203,19 +225,12 @@ fn unsupported(head: &[u8]) -> String {
     tags.join(", ")
 }
 
-/// May the answer carry a session description? Without an Accept header it may (RFC 3261 §20.1).
-fn accepts_sdp(head: &[u8]) -> bool {
-    let mut any = false;
-    for (_, value) in Headers::new(head).filter(|(name, _)| name.eq_ignore_ascii_case(b"Accept")) {
-        any = true;
-        for range in value.split(|b| *b == b',') {
-            let range = trim(range.split(|b| *b == b';').next().unwrap_or_default());
-            if [b"application/sdp".as_slice(), b"application/*", b"*/*"].iter().any(|known| range.eq_ignore_ascii_case(known)) {
-                return true;
-            }
-        }
-    }
-    !any
+/// Does an Accept header cover session descriptions?
+fn covers_sdp(accept: &[u8]) -> bool {
+    accept.split(|b| *b == b',').any(|range| {
+        let range = trim(range.split(|b| *b == b';').next().unwrap_or_default());
+        [b"application/sdp".as_slice(), b"application/*", b"*/*"].iter().any(|known| range.eq_ignore_ascii_case(known))
+    })
 }
 
 /// A response: has it to be rewritten? `None` where it is malformed.
@@ -228,9 +243,13 @@ fn response(message: &[u8]) -> Option<bool> {
     let mut cseq = Scan::new(fields.cseq);
     let number = std::str::from_utf8(cseq.digits()?).ok()?.parse::<u64>().ok()?;
     let method = (cseq.space() > 0).then(|| cseq.token()).flatten()?;
-    let known = std::str::from_utf8(method).is_ok_and(|name| name.parse::<Method>().is_ok());
+    let known = METHODS.iter().any(|known| known.as_bytes() == method);
     // More than one Via: it is another's, and came here by mistake or by malice (RFC 3261 §8.1.3.3, RFC 4475 §3.3.10).
-    let ours = version.eq_ignore_ascii_case(b"SIP/2.0") && (100..700).contains(&status) && number < MOST_CSEQ && fields.vias == 1;
+    let ours = version.eq_ignore_ascii_case(b"SIP/2.0")
+        && (100..700).contains(&status)
+        && number < MOST_CSEQ
+        && fields.vias == 1
+        && fields.from_tag;
     (ours && known && cseq.done()).then_some(fields.loose || version != b"SIP/2.0")
 }
 
@@ -242,7 +261,10 @@ struct Fields<'a> {
     vias: usize,
     call_id: &'a [u8],
     cseq: &'a [u8],
+    from_tag: bool,
     to_tag: bool,
+    /// What the Accept headers say, where there are any.
+    accepts_sdp: Option<bool>,
     loose: bool,
 }
 
@@ -262,26 +284,24 @@ fn fields(message: &[u8]) -> Result<Fields<'_>, Refusal> {
     let Some(end) = head_end(message) else { return Err(bad("No End of the Header")) };
     let (head, body) = message.split_at(end);
     let mut seen = [false; ONCE.len()];
-    let (mut fields, mut length) = (Fields { head, loose: headers::is_loose(head), ..Fields::default() }, None);
+    let (mut fields, mut length) = (Fields { head, ..Fields::default() }, None);
+    // The stack stops reading at a line that is not UTF-8.
+    fields.loose = std::str::from_utf8(head).is_err();
     for (name, value) in Headers::new(head) {
         if !name.iter().copied().all(is_token) || name.is_empty() {
             return Err(bad("Malformed Header Field"));
         }
+        // Folded.
+        fields.loose |= memchr(b'\n', value).is_some();
         if let Some(once) = ONCE.iter().position(|(long, short, _)| name.eq_ignore_ascii_case(long) || name.eq_ignore_ascii_case(short)) {
             if seen[once] {
                 return Err(bad(ONCE[once].2));
             }
             seen[once] = true;
             match once {
-                // Nobody has left it out since RFC 2543, and nothing of ours can tell dialogs apart without it.
-                0 if !fields.address(value).ok_or(bad("Malformed From"))? => {
-                    return Err(bad("From Without a Tag"));
-                }
+                0 => fields.from_tag = fields.address(value).ok_or(bad("Malformed From"))?,
                 1 => fields.to_tag = fields.address(value).ok_or(bad("Malformed To"))?,
-                2 => {
-                    fields.call_id =
-                        Some(value).filter(|id| !id.is_empty() && !id.iter().any(|b| *b <= b' ')).ok_or(bad("Malformed Call-ID"))?;
-                }
+                2 => fields.call_id = call_id(value).ok_or(bad("Malformed Call-ID"))?,
                 3 => fields.cseq = value,
                 4 => {
                     let digits = std::str::from_utf8(value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
@@ -298,6 +318,8 @@ fn fields(message: &[u8]) -> Result<Fields<'_>, Refusal> {
             }
         } else if name.eq_ignore_ascii_case(b"Record-Route") || name.eq_ignore_ascii_case(b"Route") {
             fields.list(value).ok_or(bad("Malformed Route"))?;
+        } else if name.eq_ignore_ascii_case(b"Accept") {
+            fields.accepts_sdp = Some(fields.accepts_sdp == Some(true) || covers_sdp(value));
         } else if rewrite::has_addresses(name) {
             fields.loose |= value.contains(&b'%');
         }
@@ -319,6 +341,11 @@ fn fields(message: &[u8]) -> Result<Fields<'_>, Refusal> {
         None => fields.loose |= !body.is_empty(),
     }
     Ok(fields)
+}
+
+/// `Call-ID`: one or two words, read as one; `None` where it is none.
+fn call_id(value: &[u8]) -> Option<&[u8]> {
+    (!value.is_empty() && !value.iter().any(|b| *b <= b' ')).then_some(value)
 }
 
 impl<'a> Fields<'a> {

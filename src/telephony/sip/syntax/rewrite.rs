@@ -218,33 +218,36 @@ fn name(display: &[u8], out: &mut Vec<u8>) {
 
 /// A URI in which nothing of the user part is escaped that need not be (RFC 3261 §19.1.4: both are the same).
 fn uri(uri: &[u8], out: &mut Vec<u8>) {
-    let begin = out.len();
     let user = uri.iter().position(|b| *b == b'@').unwrap_or(0);
     let mut rest = &uri[..user];
     while let Some(at) = rest.iter().position(|b| *b == b'%') {
         out.extend_from_slice(&rest[..at]);
         let hex = rest.get(at + 1..at + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
-        if let Some(plain) = hex.filter(|b| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$".contains(b)) {
-            out.push(plain);
-            rest = &rest[at + 3..];
-        } else {
-            out.push(b'%');
-            rest = &rest[at + 1..];
-        }
+        let plain = hex.filter(|b| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$".contains(b));
+        out.push(plain.unwrap_or(b'%'));
+        rest = &rest[at + if plain.is_some() { 3 } else { 1 }..];
     }
     out.extend_from_slice(rest);
+    let host = out.len();
     out.extend_from_slice(&uri[user..]);
-    mend_brackets(out, begin);
+    mend_brackets(out, host);
 }
 
 /// `[2001:db8:::192.0.2.1]` is written with two colons (RFC 5118 §4.10).
-fn mend_brackets(out: &mut Vec<u8>, begin: usize) {
-    let Some(open) = out[begin..].iter().position(|b| *b == b'[').map(|at| begin + at) else { return };
-    let close = out[open..].iter().position(|b| *b == b']').map_or(out.len(), |at| open + at);
-    if let Some(at) = out[open..close].windows(3).position(|w| w == b":::") {
-        out.remove(open + at);
+fn mend_brackets(out: &mut Vec<u8>, mut begin: usize) {
+    while let Some(open) = find(out, begin, b'[')
+        && let Some(close) = find(out, open, b']')
+    {
+        begin = close;
+        if let Some(at) = out[open..close].windows(3).position(|w| w == b":::") {
+            out.remove(open + at);
+            begin -= 1;
+        }
     }
-    mend_brackets(out, close);
+}
+
+fn find(bytes: &[u8], from: usize, wanted: u8) -> Option<usize> {
+    bytes.get(from..)?.iter().position(|b| *b == wanted).map(|at| from + at)
 }
 
 /// Whatever is not UTF-8 becomes an underscore, which may stand anywhere: names in Latin-1 come from old switchboards.
