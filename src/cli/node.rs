@@ -23,6 +23,7 @@ use crate::{
     ops::config::Config,
     store::Ente,
     telephony::{
+        codec::Codec,
         sip::{Server, SipConfig},
         trace::Trace,
     },
@@ -75,7 +76,9 @@ const CLOSING_ROUND: Duration = Duration::from_mins(5);
 
 /// Runs until SIGTERM or SIGINT, then lets running calls finish. `ready` is called once calls are taken.
 pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyhow::Result<()> {
-    let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts)?));
+    // Encoding in G.722 takes its time: only where a trunk may use it.
+    let wideband = setup.sip.trunks.iter().any(|trunk| trunk.codecs.contains(&Codec::G722));
+    let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts, wideband)?));
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
     let mut routes = HashMap::new();
     let mut trunk_routes = HashMap::new();
@@ -128,7 +131,7 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => {
-                reload(&setup.prompts, &library, &plans);
+                reload(&setup.prompts, wideband, &library, &plans);
                 if let Some(config) = &setup.config {
                     reload_trace(config, &trace);
                 }
@@ -163,8 +166,8 @@ async fn stop(closing: Vec<JoinHandle<()>>, pages: JoinHandle<()>) {
     let _ = pages.await;
 }
 
-fn load_prompts(directory: &Path) -> anyhow::Result<PromptLibrary> {
-    let library = PromptLibrary::load(directory)?;
+fn load_prompts(directory: &Path, wideband: bool) -> anyhow::Result<PromptLibrary> {
+    let library = if wideband { PromptLibrary::load_wideband(directory)? } else { PromptLibrary::load(directory)? };
     for warning in library.warnings() {
         warn!("{warning}");
     }
@@ -182,8 +185,8 @@ fn load_plan(path: &Path, library: &PromptLibrary) -> anyhow::Result<Plan> {
 }
 
 /// SIGHUP: prompts and plans anew, all or nothing; calls go on under what they began with.
-fn reload(directory: &Path, library: &ArcSwap<PromptLibrary>, plans: &HashMap<PathBuf, Arc<ArcSwap<Plan>>>) {
-    let fresh = load_prompts(directory).and_then(|fresh| {
+fn reload(directory: &Path, wideband: bool, library: &ArcSwap<PromptLibrary>, plans: &HashMap<PathBuf, Arc<ArcSwap<Plan>>>) {
+    let fresh = load_prompts(directory, wideband).and_then(|fresh| {
         let loaded = plans.iter().map(|(path, slot)| Ok((slot, load_plan(path, &fresh)?))).collect::<anyhow::Result<Vec<_>>>()?;
         Ok((fresh, loaded))
     });

@@ -246,8 +246,8 @@ mod tests {
         async fn record(&self, _: Option<EnteId>, _: CallRecord) {}
     }
 
-    #[test]
-    fn a_forwarded_call_is_known_by_the_number_called_first() {
+    #[tokio::test]
+    async fn a_forwarded_call_is_known_by_the_number_called_first() {
         let plan: Plan = Plan::load(std::path::Path::new("dialplans/mensa.toml")).unwrap();
         let plan = Arc::new(ArcSwap::from_pointee(plan));
         let route = |ente| Route { ente: EnteId(ente), plan: Arc::clone(&plan) };
