@@ -187,7 +187,7 @@ pub struct MediaQuality {
     pub lost: Option<u64>,
     /// Of all packets of the caller's, how many were lost, in 1/10,000.
     pub loss: Option<u16>,
-    /// Interarrival jitter (RFC 3550 §6.4.1) at the end, in microseconds.
+    /// Mean jitter over the call, in microseconds.
     pub jitter_us: Option<u32>,
     /// Estimated mean opinion score (G.107), times 100.
     pub mos: Option<u16>,

@@ -13,14 +13,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    keys::Way,
     ports::PortPool,
     session::Session,
     worker::{self, Command, Orders},
 };
-use crate::telephony::{clip::Clip, sip::sdp::Agreed};
+use crate::telephony::{call::MediaQuality, clip::Clip, sip::sdp::Agreed};
 
 /// Events of a call that may wait to be taken; a person presses at most some ten keys a second.
 const EVENT_QUEUE: usize = 64;
@@ -28,21 +29,27 @@ const EVENT_QUEUE: usize = 64;
 /// What happens on a call's media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// The caller pressed a key.
-    Key(char),
+    /// The caller pressed a key, told by telephone events or by tones: the same press may come by both.
+    Key(char, Way),
     /// The playing with this id has ended by itself.
     Played(u64),
     /// The caller was heard before, but nothing has come in for the time that was set.
     Dead,
 }
 
-/// Counters of one call, readable at any time.
-#[derive(Debug, Default)]
-pub struct CallCounters {
+/// How the media of a call was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MediaReport {
     /// RTP packets sent.
-    pub sent: AtomicU64,
+    pub packets_sent: u64,
     /// RTP packets received from the caller.
-    pub received: AtomicU64,
+    pub packets_received: u64,
+    /// Was it encrypted at the end (SRTP)?
+    pub srtp: bool,
+    /// The last known round trip to the other side in µs, where its reports told (RTCP).
+    pub round_trip_micros: Option<u32>,
+    /// How well the caller's audio came in.
+    pub quality: MediaQuality,
 }
 
 /// Counters of the engine, for `/metrics`.
@@ -81,8 +88,8 @@ pub struct Media {
     worker: Orders,
     /// The RTP port, as to be offered.
     pub port: u16,
-    /// Its counters.
-    pub counters: Arc<CallCounters>,
+    /// Has its thread been told that it is over?
+    closed: bool,
 }
 
 impl Engine {
@@ -110,10 +117,9 @@ impl Engine {
         let id = self.next_call.fetch_add(1, Ordering::Relaxed);
         let worker = worker::choose(&self.workers).ok_or(io::ErrorKind::Other)?.clone();
         worker.engage();
-        let counters = Arc::new(CallCounters::default());
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-        let session = Session::new(id, port, events, Arc::clone(&counters), self.dead_after);
-        let media = Media { id, worker, port: number, counters };
+        let session = Session::new(id, port, events, self.dead_after);
+        let media = Media { id, worker, port: number, closed: false };
         media.worker.send(Command::Open(Box::new(session)));
         Ok((media, receiver))
     }
@@ -134,11 +140,25 @@ impl Media {
     pub fn stop(&self) {
         self.worker.send(Command::Stop(self.id));
     }
+
+    /// Ends it, and waits for what its thread has to tell of it: 20 ms at the most, as for any order.
+    pub async fn finish(mut self) -> MediaReport {
+        let (report, told) = oneshot::channel();
+        self.close(Some(report));
+        // Only a thread that is gone tells nothing.
+        told.await.unwrap_or_default()
+    }
+
+    fn close(&mut self, report: Option<oneshot::Sender<MediaReport>>) {
+        if !std::mem::replace(&mut self.closed, true) {
+            self.worker.release();
+            self.worker.send(Command::Close(self.id, report));
+        }
+    }
 }
 
 impl Drop for Media {
     fn drop(&mut self) {
-        self.worker.release();
-        self.worker.send(Command::Close(self.id));
+        self.close(None);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! [`engine`] with its threads ([`worker`], [`session`]) touches sockets and clocks; the rest are plain state machines.
 
+mod arrival;
+mod audio;
 pub mod dtmf;
 pub mod engine;
 pub mod filter;
@@ -13,9 +15,12 @@ pub mod ports;
 pub mod quality;
 pub mod receiver;
 pub mod reception;
+mod reports;
 pub mod rtcp;
 pub mod sender;
 mod session;
 pub mod srtp;
+mod stream;
+mod tally;
 pub mod wheel;
 mod worker;

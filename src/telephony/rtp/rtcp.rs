@@ -136,6 +136,11 @@ impl Rtcp {
         Self { ssrc, cname, next_at, last_sender: None, far: None, round_trip_micros: None, first_sequence, packets_reported: 0 }
     }
 
+    /// When the next report is due (µs).
+    pub fn due_at(&self) -> u64 {
+        self.next_at
+    }
+
     /// Is a report due?
     pub fn is_due(&self, now_micros: u64) -> bool {
         now_micros >= self.next_at

@@ -1,61 +1,37 @@
 //! The media of one call, owned by its thread: its sockets, what is sent, what is heard.
 
 use std::{
-    io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    io,
+    net::{SocketAddr, UdpSocket},
     os::fd::AsRawFd,
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use tokio::sync::mpsc;
 
 use super::{
-    engine::{CallCounters, EngineCounters, MediaEvent},
+    arrival,
+    engine::{MediaEvent, MediaReport},
     filter,
+    liveness::Liveness,
     outbox::Outbox,
     ports::Port,
-    receiver::{Received, Receiver},
+    quality::Quality,
+    receiver::Received,
+    reception::Reception,
+    reports::Reports,
+    rtcp::{Sent, is_rtcp},
     sender::{MOST_BYTES, Sender},
-    srtp::{Crypto, Srtp},
+    stream::Stream,
+    tally::Tally,
 };
-use crate::telephony::{clip::Clip, sip::sdp::Agreed};
+use crate::telephony::{call::MediaQuality, clip::Clip, codec::Codec, sip::sdp::Agreed};
 
 /// Datagrams read for a call at a time: few are usual; a flood must not hold up others.
 const MOST_DATAGRAMS: usize = 16;
 /// A datagram with more than this is no telephone audio.
 const DATAGRAM_BYTES: usize = 2_048;
-
-/// Counted by a thread and added to the engine's counters now and then.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub sent: u64,
-    pub received: u64,
-    pub strangers: u64,
-    pub late_ticks: u64,
-    pub send_errors: u64,
-    pub dropped_events: u64,
-}
-
-impl Tally {
-    /// Adds what has been counted to the engine's counters.
-    pub fn publish(&mut self, counters: &EngineCounters) {
-        let Self { sent, received, strangers, late_ticks, send_errors, dropped_events } = std::mem::take(self);
-        for (counter, n) in [
-            (&counters.sent, sent),
-            (&counters.received, received),
-            (&counters.strangers, strangers),
-            (&counters.late_ticks, late_ticks),
-            (&counters.send_errors, send_errors),
-            (&counters.dropped_events, dropped_events),
-        ] {
-            if n > 0 {
-                counter.fetch_add(n, Ordering::Relaxed);
-            }
-        }
-    }
-}
 
 /// Which of a call's sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +40,16 @@ pub(super) enum Channel {
     Peer,
     /// Everyone else, until the peer is heard: callers behind NAT.
     Others,
+    /// RTCP, where it has a port of its own.
+    Reports,
 }
 
-/// One call.
+impl Channel {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Peer, Self::Others, Self::Reports];
+}
+
+/// One call. Times are in µs on the thread's clock, which only goes forward and counts from 1970.
 pub(super) struct Session {
     /// The call's number in the engine.
     pub id: u64,
@@ -79,60 +62,25 @@ pub(super) struct Session {
     others: Option<UdpSocket>,
     stream: Option<Stream>,
     events: mpsc::Sender<MediaEvent>,
-    counters: Arc<CallCounters>,
     sent: u64,
+    /// Octets of audio in what was sent.
+    octets: u64,
     received: u64,
-    /// Of these, so many that the kernel has dropped unlooked at.
-    swallowed: u32,
-    /// When the caller was last heard; `None` before the first packet and once told dead.
-    heard_at: Option<Instant>,
-    dead_after: Duration,
-}
-
-struct Stream {
-    sender: Sender,
-    receiver: Receiver,
-    /// The negotiated peer, to which the port's own socket is connected.
-    peer: Option<SocketAddr>,
-    sending: bool,
-    receiving: bool,
-    ptime: u64,
-    payload_type: u8,
-    /// The socket whose audio the kernel sifts, once the caller has been heard on it.
-    sifted: Option<Channel>,
-    /// Is the port's own socket connected to the peer?
-    connected: bool,
-    srtp: Option<Box<Srtp>>,
-    encrypted: bool,
-}
-
-impl Stream {
-    /// Writes the next packet, encrypted where agreed; its length, 0 where it cannot be, and the playing that ends with it.
-    fn write(&mut self, buffer: &mut [u8; MOST_BYTES]) -> (usize, Option<u64>) {
-        let packet = self.sender.next_packet(buffer);
-        let length = match self.srtp.as_mut().filter(|_| self.encrypted) {
-            // What cannot be encrypted is not sent.
-            Some(srtp) => srtp.protect_rtp(buffer, packet.length).unwrap_or_default(),
-            None => packet.length,
-        };
-        (length, packet.played)
-    }
-
-    /// What a datagram says, decrypted in place where agreed.
-    fn hear(&mut self, datagram: &mut [u8], from: SocketAddr) -> Received {
-        let length = match self.srtp.as_mut().filter(|_| self.encrypted) {
-            Some(srtp) => srtp.unprotect_rtp(datagram).unwrap_or_default(),
-            None => datagram.len(),
-        };
-        self.receiver.receive(datagram.get(..length).unwrap_or_default(), from)
-    }
+    /// How many the kernel has dropped unlooked at, by channel: its counts, which wrap around, and all together.
+    dropped: [u32; 2],
+    swallowed: u64,
+    liveness: Liveness,
+    reception: Reception,
+    /// When the next report is due; never where there are none.
+    report_at: u64,
+    reports: Option<Box<Reports>>,
 }
 
 /// Sockets to be watched.
 pub(super) type Watch<'a> = &'a mut dyn FnMut(Channel, &UdpSocket);
 
 impl Session {
-    pub fn new(id: u64, port: Port, events: mpsc::Sender<MediaEvent>, counters: Arc<CallCounters>, dead_after: Duration) -> Self {
+    pub fn new(id: u64, port: Port, events: mpsc::Sender<MediaEvent>, dead_after: Duration) -> Self {
         Self {
             id,
             phase: 0,
@@ -141,12 +89,15 @@ impl Session {
             others: None,
             stream: None,
             events,
-            counters,
             sent: 0,
+            octets: 0,
             received: 0,
+            dropped: [0; 2],
             swallowed: 0,
-            heard_at: None,
-            dead_after,
+            liveness: Liveness::new(u64::try_from(dead_after.as_micros()).unwrap_or(u64::MAX)),
+            reception: Reception::new(Codec::CLOCK),
+            report_at: u64::MAX,
+            reports: None,
         }
     }
 
@@ -156,63 +107,60 @@ impl Session {
     }
 
     /// Begins, or goes on under a new agreement (re-INVITE).
-    pub fn start(&mut self, agreed: &Agreed, now: Instant, watch: Watch<'_>) -> io::Result<()> {
-        let ptime = agreed.ptime_ms as usize;
-        let moved = if let Some(stream) = &mut self.stream {
-            stream.sender.set_codec(agreed.codec, agreed.payload_type, ptime);
-            stream.receiver.renegotiate(agreed.peer, agreed.payload_type, agreed.events);
-            (stream.sending, stream.receiving) = (agreed.send, agreed.receive);
-            stream.encrypted = agreed.crypto.is_some();
-            match (&mut stream.srtp, &agreed.crypto) {
-                (Some(srtp), Some(crypto)) => srtp.renegotiate(crypto).map_err(io::Error::other)?,
-                // Kept while plain: the same keys must not begin at the same count again.
-                (Some(_), None) => {}
-                (none, crypto) => *none = encryption(crypto.as_ref())?,
+    pub fn start(&mut self, agreed: &Agreed, now: u64, watch: Watch<'_>) -> io::Result<()> {
+        let moved = match &mut self.stream {
+            Some(stream) => {
+                let moved = agreed.peer.is_some() && agreed.peer != stream.peer;
+                // With tones to be listened for everything has to come through.
+                if moved || stream.payload_type != agreed.payload_type || agreed.events.is_none() {
+                    filter::detach(&self.port.socket);
+                    self.others.iter().for_each(filter::detach);
+                    stream.sifted = None;
+                }
+                stream.renegotiate(agreed)?;
+                moved
             }
-            stream.ptime = ptime as u64;
-            let moved = agreed.peer.is_some() && agreed.peer != stream.peer;
-            if moved || stream.payload_type != agreed.payload_type {
-                filter::detach(&self.port.socket);
-                stream.sifted = None;
+            None => {
+                self.begin(agreed, now)?;
+                watch(Channel::Peer, &self.port.socket);
+                true
             }
-            (stream.peer, stream.payload_type) = (agreed.peer.or(stream.peer), agreed.payload_type);
-            // Nobody is dead for having been silent on hold.
-            self.heard_at = self.heard_at.map(|_| now);
-            moved
-        } else {
-            let mut rng = crate::ops::chance::fresh();
-            let mut random = || rand::Rng::next_u32(&mut rng);
-            self.stream = Some(Stream {
-                // Below 2^15, so that an SRTP peer that misses the first packets keeps count (RFC 3711 §3.3.1).
-                sender: Sender::new(agreed.codec, agreed.payload_type, ptime, random(), random() as u16 >> 1, random()),
-                receiver: Receiver::new(agreed.peer, agreed.payload_type, agreed.events),
-                peer: agreed.peer,
-                sending: agreed.send,
-                receiving: agreed.receive,
-                ptime: ptime as u64,
-                payload_type: agreed.payload_type,
-                sifted: None,
-                connected: false,
-                srtp: encryption(agreed.crypto.as_ref())?,
-                encrypted: agreed.crypto.is_some(),
-            });
-            announce_arrivals(&self.port.socket)?;
-            watch(Channel::Peer, &self.port.socket);
-            true
         };
+        // Nobody is dead for having been silent on hold.
+        self.liveness.hold(!(agreed.send && agreed.receive), now);
+        if let Some(reports) = &mut self.reports
+            && reports.renegotiate(agreed, &self.port)
+            && let Some(socket) = &reports.socket
+        {
+            watch(Channel::Reports, socket);
+        }
         match agreed.peer.filter(|_| moved) {
             Some(peer) => self.meet(peer, watch),
             None => Ok(()),
         }
     }
 
+    fn begin(&mut self, agreed: &Agreed, now: u64) -> io::Result<()> {
+        let mut rng = crate::ops::chance::fresh();
+        let mut random = || rand::Rng::next_u32(&mut rng);
+        // Below 2^15, so that an SRTP peer that misses the first packets keeps count (RFC 3711 §3.3.1).
+        let (ssrc, sequence) = (random(), random() as u16 >> 1);
+        let sender = Sender::new(agreed.codec, agreed.payload_type, agreed.ptime_ms as usize, ssrc, sequence, random());
+        self.stream = Some(Stream::new(sender, agreed)?);
+        let reports = Reports::new(ssrc, sequence, now);
+        self.report_at = reports.rtcp.due_at();
+        self.reports = Some(Box::new(reports));
+        arrival::announce(&self.port.socket)
+    }
+
     /// Connects to a new peer, and listens beside for a caller who is elsewhere (NAT).
     fn meet(&mut self, peer: SocketAddr, watch: Watch<'_>) -> io::Result<()> {
         if self.others.is_none() {
             let others = self.port.beside()?;
-            announce_arrivals(&others)?;
+            arrival::announce(&others)?;
             watch(Channel::Others, &others);
             self.others = Some(others);
+            self.dropped[Channel::Others as usize] = 0;
         }
         // A connected socket knows its route and hears nobody else: cheaper and safer.
         let connected = self.port.socket.connect(peer).is_ok();
@@ -244,7 +192,7 @@ impl Session {
     }
 
     /// Sends the next packet, at the latest when the outbox is flushed.
-    pub fn tick(&mut self, now: Instant, outbox: &mut Outbox, tally: &mut Tally) {
+    pub fn tick(&mut self, now: u64, outbox: &mut Outbox, tally: &mut Tally) {
         let Some(stream) = &mut self.stream else { return };
         let mut played = None;
         if stream.sending
@@ -252,14 +200,9 @@ impl Session {
         {
             tally.sent += 1;
             self.sent += 1;
-            self.counters.sent.store(self.sent, Ordering::Relaxed);
+            self.octets += stream.ptime * Codec::BYTES_PER_MS as u64;
             // An unreachable port of the caller, a full buffer: the stream goes on, as it would on the air.
-            let elsewhere = match &self.others {
-                // Behind NAT the caller is not where it said.
-                Some(others) if stream.peer != Some(to) => Some(others),
-                _ => (!stream.connected).then_some(&self.port.socket),
-            };
-            if let Some(socket) = elsewhere {
+            if let Some(socket) = elsewhere(&self.port, self.others.as_ref(), stream, to) {
                 let mut buffer = [0; MOST_BYTES];
                 let (length, ended) = stream.write(&mut buffer);
                 let bytes = buffer.get(..length).unwrap_or_default();
@@ -275,10 +218,10 @@ impl Session {
         } else {
             stream.sender.skip();
         }
-        let dead = self.heard_at.is_some_and(|at| now.saturating_duration_since(at) > self.dead_after);
-        // On hold either side may be silent for as long as it likes.
-        if dead && stream.sending && stream.receiving {
-            self.heard_at = None;
+        if now >= self.report_at {
+            self.report(now, false);
+        }
+        if self.liveness.died(now) {
             self.tell(MediaEvent::Dead, tally);
         }
         if let Some(id) = played {
@@ -286,16 +229,39 @@ impl Session {
         }
     }
 
+    /// Sends a report, the last one with a goodbye.
+    fn report(&mut self, now: u64, bye: bool) {
+        let (Some(stream), Some(reports)) = (&mut self.stream, &mut self.reports) else { return };
+        // Counts of 32 bits, which wrap around (RFC 3550 §6.4.1).
+        let sent = Sent { packets: self.sent as u32, octets: self.octets as u32, timestamp: stream.sender.timestamp() };
+        let srtp = stream.srtp.as_deref_mut().filter(|_| stream.encrypted);
+        let report = reports.write(now, &sent, self.reception.report(), bye, srtp);
+        self.report_at = reports.rtcp.due_at();
+        // Behind NAT the other side of a shared port is where its audio comes from.
+        let to = if reports.muxed { reports.to.and(stream.receiver.peer()) } else { reports.to };
+        let Some(to) = to.filter(|_| !report.bytes().is_empty()) else { return };
+        // A report that cannot be sent is lost like any other.
+        let _ = match (&reports.socket, reports.muxed) {
+            (Some(socket), false) => socket.send_to(report.bytes(), to),
+            (None, false) => return,
+            (_, true) => match elsewhere(&self.port, self.others.as_ref(), stream, to) {
+                Some(socket) => socket.send_to(report.bytes(), to),
+                None => self.port.socket.send(report.bytes()),
+            },
+        };
+    }
+
     /// Reads what has come in; `true` where there may be more.
-    pub fn read(&mut self, channel: Channel, now: Instant, tally: &mut Tally) -> bool {
+    pub fn read(&mut self, channel: Channel, now: u64, tally: &mut Tally) -> bool {
         for _ in 0..MOST_DATAGRAMS {
-            let socket = match (channel, &self.others) {
-                (Channel::Peer, _) => &self.port.socket,
-                (Channel::Others, Some(others)) => others,
-                (Channel::Others, None) => return false,
+            let socket = match channel {
+                Channel::Peer => Some(&self.port.socket),
+                Channel::Others => self.others.as_ref(),
+                Channel::Reports => self.reports.as_ref().and_then(|reports| reports.socket.as_ref()),
             };
+            let Some(socket) = socket else { return false };
             let mut buffer = [0; DATAGRAM_BYTES];
-            let arrival = match receive(socket, &mut buffer) {
+            let arrival = match arrival::receive(socket, &mut buffer) {
                 Ok(arrival) => arrival,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // The echo of an earlier send (ICMP), reported once.
@@ -304,8 +270,14 @@ impl Session {
             let Some(stream) = &mut self.stream else { continue };
             let bytes = buffer.get_mut(..arrival.length).unwrap_or_default();
             let from = arrival.from.or(stream.peer.filter(|_| channel == Channel::Peer));
-            let received = from.map_or(Received::Stranger, |from| stream.hear(bytes, from));
-            match received {
+            let muxed = self.reports.as_ref().is_some_and(|reports| reports.muxed);
+            if channel == Channel::Reports || muxed && is_rtcp(bytes) {
+                self.hear_report(bytes, from, now, tally);
+                continue;
+            }
+            let at = arrival.at_micros.unwrap_or(now);
+            let Some(heard) = from.map(|from| stream.hear(bytes, from, at)) else { continue };
+            match heard.what {
                 Received::Stranger => {
                     tally.strangers += 1;
                     continue;
@@ -313,28 +285,53 @@ impl Session {
                 Received::Unproven => continue,
                 Received::Audio | Received::Key(_) => {}
             }
-            self.heard_at = Some(now);
+            self.liveness.heard(now);
             tally.received += 1;
             self.received += 1;
-            if let Some(dropped) = arrival.dropped {
-                // The kernel's count wraps around.
-                tally.received += u64::from(dropped.wrapping_sub(self.swallowed));
-                self.received += u64::from(dropped.wrapping_sub(self.swallowed));
-                self.swallowed = dropped;
+            if let (Some(dropped), Some(before)) = (arrival.dropped, self.dropped.get_mut(channel as usize)) {
+                let more = u64::from(dropped.wrapping_sub(*before));
+                *before = dropped;
+                self.swallowed += more;
+                tally.received += more;
+                self.reception.swallowed(self.swallowed);
             }
-            self.counters.received.store(self.received, Ordering::Relaxed);
+            if let Some(seen) = &heard.seen {
+                self.reception.observe(seen);
+            }
             self.sift(channel);
-            if let Received::Key(key) = received {
-                self.tell(MediaEvent::Key(key), tally);
+            for (key, way) in heard.keys() {
+                self.tell(MediaEvent::Key(key, way), tally);
             }
         }
         true
     }
 
+    /// A report of the other side's. It is believed from where it was agreed on, and from where its audio comes.
+    fn hear_report(&mut self, datagram: &mut [u8], from: Option<SocketAddr>, now: u64, tally: &mut Tally) {
+        let (Some(stream), Some(reports)) = (&mut self.stream, &mut self.reports) else { return };
+        let peer = stream.receiver.peer();
+        let known = |from: SocketAddr| match reports.muxed {
+            true => peer == Some(from),
+            false => reports.to == Some(from) || peer.is_some_and(|peer| peer.ip() == from.ip()),
+        };
+        if !from.is_some_and(known) {
+            tally.strangers += 1;
+            return;
+        }
+        let srtp = stream.srtp.as_deref_mut().filter(|_| stream.encrypted);
+        if reports.hear(datagram, now, srtp) {
+            self.liveness.heard(now);
+        }
+    }
+
     /// The caller has been heard on this socket: from now on the kernel lets only a sample of its audio through.
     fn sift(&mut self, channel: Channel) {
         let Some(stream) = &mut self.stream else { return };
-        if stream.sifted == Some(channel) {
+        if channel == Channel::Peer {
+            // It is where it said: nobody else is heard any more.
+            self.others = None;
+        }
+        if stream.sifted == Some(channel) || stream.ear.is_some() {
             return;
         }
         let socket = match (channel, &self.others) {
@@ -345,43 +342,37 @@ impl Session {
         if filter::attach(socket, stream.payload_type).is_ok() {
             stream.sifted = Some(channel);
         }
-        if channel == Channel::Peer {
-            // It is where it said: nobody else is heard any more.
-            self.others = None;
+    }
+
+    /// The call is over: says goodbye and tells how it was.
+    pub fn finish(mut self, now: u64) -> MediaReport {
+        // Who never sent anything says no goodbye (RFC 3550 §6.3.7).
+        if self.sent > 0 {
+            self.report(now, true);
+        }
+        let round_trip_micros = self.reports.as_ref().and_then(|reports| reports.rtcp.round_trip_micros());
+        let totals = self.reception.totals();
+        let quality = self.stream.as_ref().and_then(|stream| Quality::of(stream.coding(), &totals, round_trip_micros));
+        MediaReport {
+            packets_sent: self.sent,
+            packets_received: self.received + self.swallowed,
+            srtp: self.stream.as_ref().is_some_and(|stream| stream.encrypted),
+            round_trip_micros,
+            quality: quality.map_or_else(MediaQuality::default, |quality| MediaQuality {
+                lost: Some(totals.expected.saturating_sub(totals.received)),
+                loss: Some(quality.loss_per_10k),
+                jitter_us: Some(quality.jitter_micros),
+                mos: Some(quality.mos_x100),
+            }),
         }
     }
 }
 
-fn encryption(crypto: Option<&Crypto>) -> io::Result<Option<Box<Srtp>>> {
-    crypto.map(|crypto| Srtp::new(crypto).map(Box::new)).transpose().map_err(io::Error::other)
-}
-
-/// A datagram as the kernel took it in.
-struct Arrival {
-    length: usize,
-    from: Option<SocketAddr>,
-    /// How many the socket had dropped before it.
-    dropped: Option<u32>,
-}
-
-/// Asks the kernel to note when each datagram came, and how many it has dropped before.
-fn announce_arrivals(socket: &UdpSocket) -> io::Result<()> {
-    setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
-    setsockopt(socket, sockopt::RxqOvfl, &1)?;
-    Ok(())
-}
-
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Arrival> {
-    let mut slices = [IoSliceMut::new(buffer)];
-    let mut control = [0; 128];
-    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-    let from = message.address.and_then(|address| {
-        let v4 = address.as_sockaddr_in().map(|a| SocketAddr::new(IpAddr::V4(a.ip()), a.port()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|a| SocketAddr::new(IpAddr::V6(a.ip()), a.port())))
-    });
-    let dropped = message
-        .cmsgs()
-        .ok()
-        .and_then(|mut all| all.find_map(|one| if let ControlMessageOwned::RxqOvfl(dropped) = one { Some(dropped) } else { None }));
-    Ok(Arrival { length: message.bytes, from, dropped })
+/// The socket to send from where the port's own is not connected to `to`.
+fn elsewhere<'a>(port: &'a Port, others: Option<&'a UdpSocket>, stream: &Stream, to: SocketAddr) -> Option<&'a UdpSocket> {
+    match others {
+        // Behind NAT the caller is not where it said.
+        Some(others) if stream.peer != Some(to) => Some(others),
+        _ => (!stream.connected).then_some(&port.socket),
+    }
 }

@@ -20,15 +20,20 @@ use std::{
 
 use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
 use slab::Slab;
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::{
-    engine::EngineCounters,
+    engine::{EngineCounters, MediaReport},
     outbox::Outbox,
-    session::{Channel, Session, Tally},
+    session::{Channel, Session},
+    tally::Tally,
     wheel::Wheel,
 };
-use crate::telephony::{clip::Clip, sip::sdp::Agreed};
+use crate::{
+    ops::clock::Clock,
+    telephony::{clip::Clip, sip::sdp::Agreed},
+};
 
 /// Later than this and a tick is counted as late.
 const LATE: Duration = Duration::from_millis(20);
@@ -45,7 +50,8 @@ pub(super) enum Command {
     Start(u64, Box<Agreed>),
     Play(u64, u64, Vec<Arc<Clip>>),
     Stop(u64),
-    Close(u64),
+    /// The call is over; whoever asks is told how it was.
+    Close(u64, Option<oneshot::Sender<MediaReport>>),
 }
 
 /// The way to a thread.
@@ -123,11 +129,31 @@ struct Worker {
     began: Instant,
     /// The next millisecond to be served, counted from `began`.
     next: u64,
+    micros: Micros,
+}
+
+/// The time in µs since 1970 when the thread began, and from then on forward only: what arrivals, reports and
+/// silence are measured by.
+#[derive(Debug, Clone, Copy)]
+struct Micros {
+    began: Instant,
+    since_1970: u64,
+}
+
+impl Micros {
+    fn new() -> Self {
+        let since_1970 = u64::try_from(Clock::real().now().timestamp_micros()).unwrap_or_default();
+        Self { began: Instant::now(), since_1970 }
+    }
+
+    fn at(self, now: Instant) -> u64 {
+        self.since_1970 + now.saturating_duration_since(self.began).as_micros() as u64
+    }
 }
 
 /// The token of a call's socket.
 fn token(place: usize, channel: Channel) -> Token {
-    Token(place << 1 | usize::from(channel == Channel::Others))
+    Token(place << 2 | channel as usize)
 }
 
 fn watch(registry: &Registry, place: usize) -> impl FnMut(Channel, &UdpSocket) {
@@ -156,6 +182,7 @@ impl Worker {
             unread: Vec::new(),
             began: Instant::now(),
             next: 0,
+            micros: Micros::new(),
         }
     }
 
@@ -235,19 +262,24 @@ impl Worker {
                     session.stop();
                 }
             }
-            Command::Close(id) => {
+            Command::Close(id, report) => {
                 if let Some(session) = self.places.remove(&id).map(|place| self.sessions.remove(place)) {
                     if session.ticking {
                         self.wheel.leave(session.phase);
                     }
                     self.counters.calls.fetch_sub(1, Ordering::Relaxed);
+                    let told = session.finish(self.micros.at(Instant::now()));
+                    if let Some(report) = report {
+                        // Nobody may wait for it any more.
+                        let _ = report.send(told);
+                    }
                 }
             }
         }
     }
 
     fn start(&mut self, id: u64, agreed: &Agreed) {
-        let now = Instant::now();
+        let now = self.micros.at(Instant::now());
         let Some(place) = self.places.get(&id).copied() else { return };
         let Some(session) = self.sessions.get_mut(place) else { return };
         if let Err(error) = session.start(agreed, now, &mut watch(self.poll.registry(), place)) {
@@ -269,10 +301,11 @@ impl Worker {
     fn read(&mut self, now: Instant) {
         // Interrupted or not: what is not told now is told at the next wake-up.
         let _ = self.poll.poll(&mut self.events, Some(Duration::ZERO));
+        let now = self.micros.at(now);
         let again = std::mem::take(&mut self.unread);
         for token in again.into_iter().chain(self.events.iter().map(mio::event::Event::token)) {
-            let channel = if token.0 & 1 == 0 { Channel::Peer } else { Channel::Others };
-            if let Some(session) = self.sessions.get_mut(token.0 >> 1)
+            let Some(channel) = Channel::ALL.get(token.0 & 3).copied() else { continue };
+            if let Some(session) = self.sessions.get_mut(token.0 >> 2)
                 && session.read(channel, now, &mut self.tally)
             {
                 self.unread.push(token);
@@ -289,6 +322,7 @@ impl Worker {
             self.began += behind;
             self.tally.late_ticks += behind.as_millis() as u64 / super::wheel::USUAL_MS as u64;
         }
+        let micros = self.micros.at(now);
         let mut calls = std::mem::take(&mut self.due);
         while self.time_of(self.next) <= now {
             if now.saturating_duration_since(self.time_of(self.next)) > LATE {
@@ -297,7 +331,7 @@ impl Worker {
             self.wheel.take(self.next, &mut calls);
             for (place, id) in calls.drain(..) {
                 let Some(session) = self.sessions.get_mut(place).filter(|s| s.id == id) else { continue };
-                session.tick(now, &mut self.outbox, &mut self.tally);
+                session.tick(micros, &mut self.outbox, &mut self.tally);
                 self.wheel.put(self.next + session.period(), (place, id));
             }
             self.next += 1;

@@ -31,7 +31,10 @@ use super::{
 };
 use crate::telephony::{
     call::{Call, CallCommand, CallEvent, CallHandler, EndCause, Failure, IncomingCall, KeyWays},
-    rtp::engine::{Media, MediaEvent},
+    rtp::{
+        engine::{Media, MediaEvent},
+        keys::{KeyMerger, Way},
+    },
 };
 
 /// Events that may wait for the call's user.
@@ -70,6 +73,9 @@ pub(super) struct Running<'a> {
     pub timer: Option<SessionTimer>,
     pub digits: u32,
     pub key_ways: KeyWays,
+    keys: KeyMerger,
+    /// What the times of the keys are counted from.
+    began: Instant,
     pub answered_at: Option<DateTime<Utc>>,
     /// We have sent an offer (delayed offer, or in a re-INVITE) whose answer comes with the ACK.
     offer_pending: bool,
@@ -78,13 +84,6 @@ pub(super) struct Running<'a> {
     turns: Arc<Turns>,
     /// Does the caller's side take UPDATE?
     pub takes_update: bool,
-}
-
-/// By which way a key came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum KeyWay {
-    Media,
-    Info,
 }
 
 impl<'a> Running<'a> {
@@ -108,6 +107,8 @@ impl<'a> Running<'a> {
             timer: None,
             digits: 0,
             key_ways: KeyWays::default(),
+            keys: KeyMerger::default(),
+            began: Instant::now(),
             answered_at: None,
             offer_pending: false,
             unacknowledged: None,
@@ -152,7 +153,7 @@ impl<'a> Running<'a> {
                     None => session_acts = self.session_deadline_after(session_acts),
                 },
                 event = media_events.recv() => match event {
-                    Some(MediaEvent::Key(key)) => self.on_key(key, KeyWay::Media, &events),
+                    Some(MediaEvent::Key(key, way)) => self.on_key(key, way, &events),
                     Some(MediaEvent::Played(id)) => self.tell(&events, CallEvent::Played { id }),
                     Some(MediaEvent::Dead) => break EndCause::Failed(Failure::DeadMedia),
                     None => break EndCause::Failed(Failure::MediaGone),
@@ -230,14 +231,19 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn on_key(&mut self, key: char, way: KeyWay, events: &mpsc::Sender<CallEvent>) {
-        self.digits += 1;
+    /// A key as told by one way; it counts unless another way has told it before.
+    fn on_key(&mut self, key: char, way: Way, events: &mpsc::Sender<CallEvent>) {
         match way {
-            KeyWay::Media => self.key_ways.events = true,
-            KeyWay::Info => self.key_ways.info = true,
+            Way::Events => self.key_ways.events = true,
+            Way::Info => self.key_ways.info = true,
+            Way::Tones => self.key_ways.tones = true,
         }
-        self.shared.counters.keys.fetch_add(1, Ordering::Relaxed);
-        self.tell(events, CallEvent::Digit(key));
+        let now = self.began.elapsed().as_millis() as u64;
+        if let Some(key) = self.keys.hear(way, key, now) {
+            self.digits += 1;
+            self.shared.counters.keys.fetch_add(1, Ordering::Relaxed);
+            self.tell(events, CallEvent::Digit(key));
+        }
     }
 
     /// A change of the dialog; `Some` when the call is over.
@@ -250,10 +256,8 @@ impl<'a> Running<'a> {
             DialogState::Updated(_, request, handle) => self.on_update(&request, &handle).await,
             DialogState::Confirmed(..) => self.on_ack(),
             DialogState::Info(_, request, handle) => {
-                // Where telephone events were agreed on, INFO would tell the same key twice.
-                let key = headers::info_key(&request).filter(|_| self.agreed.as_ref().is_none_or(|a| a.events.is_none()));
-                if let Some(key) = key {
-                    self.on_key(key, KeyWay::Info, events);
+                if let Some(key) = headers::info_key(&request) {
+                    self.on_key(key, Way::Info, events);
                 }
                 reply(&handle, 200, vec![], None).await;
             }
@@ -332,8 +336,9 @@ impl<'a> Running<'a> {
         Ok(Some(body))
     }
 
-    fn restart_media(&self) {
+    fn restart_media(&mut self) {
         if let Some(agreed) = self.agreed.clone() {
+            self.keys.renegotiated();
             self.media.start(agreed);
         }
     }

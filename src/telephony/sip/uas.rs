@@ -376,8 +376,9 @@ impl NewCall {
         record.reason = ended.reason.text;
         record.released_by = ended.cause.released_by();
         record.ended_at = self.shared.clock.now();
-        record.packets_sent = ringing.media.counters.sent.load(Ordering::Relaxed);
-        record.packets_received = ringing.media.counters.received.load(Ordering::Relaxed);
+        let media = ringing.media.finish().await;
+        (record.packets_sent, record.packets_received) = (media.packets_sent, media.packets_received);
+        (record.srtp, record.quality) = (media.srtp, media.quality);
         drop(registered);
         self.dialogs.remove_dialog(&dialog_id);
         info!(cause = record.cause, q850 = record.q850, keys = record.digits, "call ended");
