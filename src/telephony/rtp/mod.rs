@@ -1,6 +1,7 @@
 //! RTP: ports, packet pacing, keys, reports (design §5).
 //!
-//! [`engine`] with its threads ([`worker`], [`session`]) touches sockets and clocks; the rest are plain state machines.
+//! [`engine`] with its threads ([`worker`], [`session`], and of these [`arrival`], [`outbox`], [`reports`]) touches
+//! sockets and clocks; the rest are plain state machines.
 
 mod arrival;
 mod audio;

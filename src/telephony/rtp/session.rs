@@ -108,23 +108,20 @@ impl Session {
 
     /// Begins, or goes on under a new agreement (re-INVITE).
     pub fn start(&mut self, agreed: &Agreed, now: u64, watch: Watch<'_>) -> io::Result<()> {
-        let moved = match &mut self.stream {
-            Some(stream) => {
-                let moved = agreed.peer.is_some() && agreed.peer != stream.peer;
-                // With tones to be listened for everything has to come through.
-                if moved || stream.payload_type != agreed.payload_type || agreed.events.is_none() {
-                    filter::detach(&self.port.socket);
-                    self.others.iter().for_each(filter::detach);
-                    stream.sifted = None;
-                }
-                stream.renegotiate(agreed)?;
-                moved
+        let moved = if let Some(stream) = &mut self.stream {
+            let moved = agreed.peer.is_some() && agreed.peer != stream.peer;
+            // With tones to be listened for everything has to come through.
+            if moved || stream.payload_type != agreed.payload_type || agreed.events.is_none() {
+                filter::detach(&self.port.socket);
+                self.others.iter().for_each(filter::detach);
+                stream.sifted = None;
             }
-            None => {
-                self.begin(agreed, now)?;
-                watch(Channel::Peer, &self.port.socket);
-                true
-            }
+            stream.renegotiate(agreed)?;
+            moved
+        } else {
+            self.begin(agreed, now)?;
+            watch(Channel::Peer, &self.port.socket);
+            true
         };
         // Nobody is dead for having been silent on hold.
         self.liveness.hold(!(agreed.send && agreed.receive), now);
@@ -310,10 +307,8 @@ impl Session {
     fn hear_report(&mut self, datagram: &mut [u8], from: Option<SocketAddr>, now: u64, tally: &mut Tally) {
         let (Some(stream), Some(reports)) = (&mut self.stream, &mut self.reports) else { return };
         let peer = stream.receiver.peer();
-        let known = |from: SocketAddr| match reports.muxed {
-            true => peer == Some(from),
-            false => reports.to == Some(from) || peer.is_some_and(|peer| peer.ip() == from.ip()),
-        };
+        let near = |from: SocketAddr| reports.to == Some(from) || peer.is_some_and(|peer| peer.ip() == from.ip());
+        let known = |from: SocketAddr| if reports.muxed { peer == Some(from) } else { near(from) };
         if !from.is_some_and(known) {
             tally.strangers += 1;
             return;

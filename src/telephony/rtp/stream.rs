@@ -1,4 +1,4 @@
-//! A call's two streams as agreed on: writing packets, reading them. Pure but for what it holds.
+//! A call's two streams as agreed on: writing packets, reading them. Pure.
 
 use std::{io, net::SocketAddr};
 
@@ -19,6 +19,7 @@ use crate::telephony::{codec::Codec, sip::sdp::Agreed};
 /// Comfort noise (RFC 3389).
 const COMFORT_NOISE: u8 = 13;
 
+/// What goes out and what comes in.
 pub(super) struct Stream {
     pub sender: Sender,
     pub receiver: Receiver,
