@@ -196,7 +196,7 @@ impl Server {
         }
         for address in &shared.config.tcp {
             addresses.push(("TCP", *address));
-            transports.add_transport(streams::announced(shared.told(*address)).await);
+            transports.add_transport(streams::announced(shared.told(*address), &stop).await);
         }
         let endpoint = EndpointBuilder::new()
             .with_cancel_token(stop.clone())

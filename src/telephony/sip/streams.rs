@@ -106,10 +106,10 @@ impl Drop for Place {
 }
 
 /// Tells the stack that we listen for TCP on `address`, which it writes into its requests' Via; it reads nothing there.
-pub(super) async fn announced(address: SocketAddr) -> SipConnection {
+pub(super) async fn announced(address: SocketAddr, stop: &CancellationToken) -> SipConnection {
     let addr = SipAddr { r#type: Some(Transport::Tcp), addr: SipConnection::resolve_bind_address(address).into() };
     let inner = UdpInner { conn: Arc::new(Announced(address)), addr };
-    UdpConnection::attach(inner, None, None).await.into()
+    UdpConnection::attach(inner, None, Some(stop.child_token())).await.into()
 }
 
 /// An address without a socket.
