@@ -52,7 +52,7 @@ bench: ## the benchmarks
 	@tests/install.sh
 	@cargo bench --locked
 
-# The compiler need not be a nightly one. What is found anew stays in target/fuzz; what makes a target fall, in tests/fuzz/artifacts.
+# The compiler need not be a nightly one; libFuzzer itself wants a C++ compiler. What is found anew stays in target/fuzz; what makes a target fall, in tests/fuzz/artifacts.
 fuzz: ## every parser against broken input, SECONDS each (cargo-fuzz)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 	@for target in $(FUZZ_TARGETS); do \
