@@ -305,8 +305,8 @@ async fn connections_are_few_and_what_is_half_said_is_not_waited_for() {
         };
         // A stranger's ends at once.
         assert!(is_closed(&mut connect([127, 0, 0, 9]), PATIENCE));
-        // A source has thirty-two; another source has its own.
-        let mut held: Vec<_> = (0..32).map(|_| connect([127, 0, 0, 2])).collect();
+        // A source has sixty-four; another source has its own.
+        let mut held: Vec<_> = (0..64).map(|_| connect([127, 0, 0, 2])).collect();
         assert!(is_closed(&mut connect([127, 0, 0, 2]), PATIENCE), "one too many");
         let mut other = connect([127, 0, 0, 1]);
         other.write_all(&request("OPTIONS", 1, "")).unwrap();
