@@ -71,7 +71,7 @@ async fn a_key_told_by_event_and_info_counts_once() {
     let pressing = tokio::task::spawn_blocking(move || {
         ear.packet();
         ear.press(101, 5_000, 4, 5, 3);
-        sleep(Duration::from_millis(2_000));
+        sleep(Duration::from_secs(2));
     });
     // The scenario tells the same press by INFO as well.
     line.passes("UDP", "info_too", LINE, &["-key", "rtp_port", &port]).await;
