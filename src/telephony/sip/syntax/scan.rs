@@ -279,8 +279,10 @@ pub(super) fn uri(uri: &[u8]) -> Option<bool> {
     // The stack takes it for a host; only a port or an IPv6 address could be wrong with it.
     let mut scan = Scan::new(host);
     let fits = host[0] != b'[' || (scan.host_and_port().is_some() && !scan.loose);
-    let number = host.iter().rposition(|b| *b == b':').map(|colon| &host[colon + 1..]);
-    let port_fits = number.is_none_or(|n| !n.iter().all(u8::is_ascii_digit) || port(n).is_some());
+    let port_fits = match host.iter().rposition(|b| *b == b':') {
+        Some(colon) if host[colon + 1..].iter().all(u8::is_ascii_digit) => colon > 0 && port(&host[colon + 1..]).is_some(),
+        _ => true,
+    };
     (fits && port_fits).then_some(false)
 }
 
