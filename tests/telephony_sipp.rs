@@ -167,7 +167,8 @@ async fn a_draining_line_takes_no_calls_and_lets_the_running_one_finish() {
     let monitor = line.server.monitor();
     let draining = tokio::spawn(line.server.drain(Duration::from_secs(20)));
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(monitor.stats().draining);
+    let stats = monitor.stats();
+    assert_eq!((stats.draining, stats.active), (true, 1), "the places that are held free are no calls");
     let refused = sipp_at(address, "UDP", "full", LINE, &[]).await;
     assert!(refused.status.success(), "{}", String::from_utf8_lossy(&refused.stderr));
     let output = call.await.unwrap();

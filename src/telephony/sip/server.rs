@@ -430,8 +430,9 @@ impl Shared {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Counted by the trunks' places: of all places together a drain holds the free ones while it waits for the rest.
     fn active(&self) -> usize {
-        self.config.max_calls - self.slots.available_permits()
+        self.trunks.list().iter().map(|trunk| trunk.calls()).sum()
     }
 }
 
