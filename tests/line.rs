@@ -66,7 +66,7 @@ async fn a_call_cancels_the_meal_of_the_first_useful_day() {
         assert_eq!(child["days"][0]["state"], "cancelled");
         assert_eq!(child["operations"][0]["receipt"], receipt.as_str(), "the receipt heard is the one kept");
     }
-    assert_eq!(demo.metric("voceguida_calls_active"), 0);
+    demo.wait_for_no_calls(LONG);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn a_wrong_code_three_times_ends_the_call_and_shows_in_the_metrics() {
     }
     assert!(call.wait_ended(LONG).await);
     assert!(names(&call).iter().any(|n| n == "troppi_errori"), "{:?}", names(&call));
-    assert_eq!(demo.metric("voceguida_calls_active"), 0);
+    demo.wait_for_no_calls(LONG);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,6 +98,15 @@ impl Demo {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
+    /// Waits until no call is left: the record of one is made up a moment after the caller has gone.
+    pub fn wait_for_no_calls(&self, patience: Duration) {
+        let until = std::time::Instant::now() + patience;
+        while self.metric("voceguida_calls_active") > 0 {
+            assert!(std::time::Instant::now() < until, "a call does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// A value of `/metrics`.
     pub fn metric(&self, name: &str) -> u64 {
         let output = Command::new("curl").args(["-sf", &format!("http://{}/metrics", self.http)]).output().expect("curl runs");
