@@ -6,7 +6,7 @@ mod telephony_support;
 
 use std::time::Duration;
 
-use telephony_support::{Ear, LINE, Line, SHORT, config, program};
+use telephony_support::{Ear, LINE, Line, SHORT, SLOW, config, program};
 use voceguida::telephony::{
     call::{CallRecord, KeyWays, Side},
     sip::SipConfig,
@@ -128,6 +128,42 @@ async fn a_reinvite_may_come_at_once_or_overtake_the_ack() {
 async fn both_sides_may_hang_up_at_once() {
     let records = over_both(config(24_840..=24_859), "bye_crossing", SHORT).await;
     assert_eq!(ends(&records), [(200, "we_hung_up", 16, Side::Line); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_may_give_up_before_anything_is_said_or_too_late() {
+    let records = over_both(config(46_100..=46_119), "early_cancel", SLOW).await;
+    assert_eq!(ends(&records), [(487, "abandoned", 26, Side::Caller); 2]);
+    // Too late: the call is there, and speaks.
+    let records = over_both(config(46_100..=46_119), "cancel_crossing", LINE).await;
+    assert_eq!(ends(&records), [(200, "caller_hung_up", 16, Side::Caller); 2]);
+    assert!(records.iter().all(|r| r.packets_sent >= 40), "{records:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_may_bring_the_media_to_another_host_and_back() {
+    let line = Line::start(config(46_120..=46_139)).await;
+    for transport in ["UDP", "TCP"] {
+        let (mut own, mut other) = (Ear::new(), Ear::at("127.0.0.2".parse().unwrap()));
+        let ports = [own.port(), other.port()];
+        let keys = tokio::task::spawn_blocking(move || {
+            other.packet();
+            other.press(101, 1_000, 4, 5, 3);
+            other.press(101, 9_000, 2, 5, 3);
+            // What still came to the first port before the change, and what comes after the change back.
+            own.socket.set_nonblocking(true).unwrap();
+            while own.socket.recv_from(&mut [0; 2_000]).is_ok() {}
+            own.socket.set_nonblocking(false).unwrap();
+            own.packet();
+            own.press(101, 17_000, 9, 5, 3);
+        });
+        let more = ["-key", "rtp_port", &ports[0], "-key", "other_ip", "127.0.0.2", "-key", "other_port", &ports[1]];
+        line.passes(transport, "direct_media", LINE, &more).await;
+        keys.await.unwrap();
+    }
+    let records = line.handler.wait_for_records(2).await;
+    assert_eq!(ends(&records), [(200, "we_hung_up", 16, Side::Line); 2]);
+    assert_eq!(line.handler.keys(), "429429");
 }
 
 #[tokio::test(flavor = "multi_thread")]

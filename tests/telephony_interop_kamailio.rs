@@ -11,7 +11,7 @@ mod proxy;
 mod support;
 
 use std::{
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::UdpSocket,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
     time::Duration,
@@ -168,65 +168,71 @@ fn nobodys_relay(site: &Site) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_node_dies_calls_go_to_the_other() {
-    let mut site = Site::start(3).await;
+    let mut site = Site::start(2).await;
     site.nodes[0].kill();
     // Before OPTIONS has found out, and after.
-    for n in 0..2 {
-        let calls = [site.call().await, site.call().await];
-        for call in &calls {
-            assert!(call.wait_begun("benvenuto", PATIENCE).await, "{:?}", call.heard());
-        }
-        cancel(&calls[0], &site.school.codes[n]).await;
-        for call in &calls {
-            assert!(call.hang_up().await);
-        }
-        site.proxy.wait_for_nodes(&[(site.nodes[0].sip, "IP"), (site.nodes[1].sip, "AP")]).await;
+    let calls = [site.call().await, site.call().await];
+    for call in &calls {
+        assert!(call.wait_begun("benvenuto", PATIENCE).await, "{:?}", call.heard());
     }
-    let mut phone = site.call_by_tls().await;
-    cancel_by_tls(&mut phone, &site.school.codes[2]).await;
-    phone.hang_up().await;
+    site.proxy.wait_for_nodes(&[(site.nodes[0].sip, "IP"), (site.nodes[1].sip, "AP")]).await;
+    let by_tls = async {
+        let mut phone = site.call_by_tls().await;
+        cancel_by_tls(&mut phone, &site.school.codes[0]).await;
+        phone.hang_up().await;
+    };
+    tokio::join!(by_tls, cancel(&calls[0], &site.school.codes[1]));
+    for call in &calls {
+        assert!(call.hang_up().await);
+    }
     for code in &site.school.codes {
         assert!(site.school.cancelled_once(code).await, "{:?}", site.school.operations(code).await);
     }
-    assert_eq!(site.nodes[1].status()["calls"]["answered"], 5);
+    assert_eq!(site.nodes[1].status()["calls"]["answered"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_outlive_a_restart_of_the_proxy() {
-    let mut site = Site::start(4).await;
+    let mut site = Site::start(5).await;
     let codes = site.school.codes.clone();
-    let udp = [site.call().await, site.call().await];
-    let mut tls = [site.call_by_tls().await, site.call_by_tls().await];
+    let udp = [site.call().await, site.call().await, site.call().await];
+    let [mut first, mut second] = [site.call_by_tls().await, site.call_by_tls().await];
     for call in &udp {
         assert!(call.wait_heard("codice", PATIENCE).await, "{:?}", call.heard());
     }
     site.proxy.stop();
     // Nobody is there to be told anything, and nothing has to be: audio and keys go on.
-    cancel(&udp[0], &codes[0]).await;
-    cancel_by_tls(&mut tls[0], &codes[1]).await;
+    let done_meanwhile = async {
+        cancel(&udp[2], &codes[4]).await;
+        assert!(udp[2].wait_heard("altro", PATIENCE).await, "{:?}", udp[2].heard());
+        udp[2].press("3").await;
+        assert!(udp[2].wait_heard("arrivederci", PATIENCE).await, "{:?}", udp[2].heard());
+    };
+    tokio::join!(cancel(&udp[0], &codes[0]), cancel_by_tls(&mut first, &codes[1]), done_meanwhile);
+    assert!(!udp[2].is_over(), "the line's BYE goes by the proxy");
     site.proxy.start();
-    cancel(&udp[1], &codes[2]).await;
-    cancel_by_tls(&mut tls[1], &codes[3]).await;
+    tokio::join!(cancel(&udp[1], &codes[2]), cancel_by_tls(&mut second, &codes[3]));
     for code in &codes {
         assert!(site.school.cancelled_once(code).await, "{:?}", site.school.operations(code).await);
     }
+    // What the line said while nobody was there arrives now.
+    assert!(udp[2].wait_ended(PATIENCE).await, "{}", site.proxy.log());
     // Callers hang up: over TLS on a new connection.
-    assert!(udp[0].hang_up().await);
-    tls[0].hang_up().await;
+    assert!(udp[0].hang_up().await, "{}", site.proxy.log());
+    first.hang_up().await;
     // The line hangs up: the proxy connects to where the caller's side said that it can be reached.
-    assert!(udp[1].wait_heard("altro", PATIENCE).await);
-    udp[1].press("3").await;
-    tls[1].wait_heard(&PROMPTS, "altro").await;
-    tls[1].press("3").await;
-    assert!(udp[1].wait_ended(PATIENCE).await);
-    tls[1].wait_for("CALL_CLOSED").await;
-    let mut causes: Vec<_> = site.school.calls(4).await.into_iter().map(|call| call.cause).collect();
+    let asked = async {
+        assert!(udp[1].wait_heard("altro", PATIENCE).await, "{:?}", udp[1].heard());
+        udp[1].press("3").await;
+        assert!(udp[1].wait_ended(PATIENCE).await, "{}", site.proxy.log());
+    };
+    let asked_by_tls = async {
+        second.wait_heard(&PROMPTS, "altro").await;
+        second.press("3").await;
+        second.wait_for("CALL_CLOSED").await;
+    };
+    tokio::join!(asked, asked_by_tls);
+    let mut causes: Vec<_> = site.school.calls(5).await.into_iter().map(|call| call.cause).collect();
     causes.sort_unstable();
-    assert_eq!(causes, ["caller_hung_up", "caller_hung_up", "we_hung_up", "we_hung_up"]);
-}
-
-/// Where a TCP connection is closed at once.
-#[allow(dead_code, reason = "not yet")]
-fn is_closed(address: SocketAddr) -> bool {
-    TcpStream::connect(address).is_err()
+    assert_eq!(causes, ["caller_hung_up", "caller_hung_up", "we_hung_up", "we_hung_up", "we_hung_up"]);
 }

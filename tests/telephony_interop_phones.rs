@@ -18,7 +18,7 @@ use std::{
 use baresip::{Baresip, Setup};
 use linphone::Linphone;
 use pki::Authority;
-use support::service::{OpenSchool, PATIENCE, Service};
+use support::service::{OpenSchool, Service};
 use voceguida::{telephony::phone::ClipIndex, voice::prompts::PromptLibrary};
 
 static PROMPTS: LazyLock<Arc<ClipIndex>> =
@@ -81,46 +81,43 @@ async fn baresip_cancels_over_udp_tcp_tls_and_srtp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn baresip_does_not_talk_to_a_line_that_nobody_vouches_for() {
+async fn linphone_cancels_over_udp_and_over_tls_if_somebody_vouches_for_the_line() {
     let dir = tempfile::tempdir().unwrap();
     let (authority, foreign) = (Authority::new(dir.path(), "authority"), Authority::new(dir.path(), "foreign"));
-    let (own, phones) = (foreign.sign("own", "localhost"), authority.sign("phone", "localhost"));
-    let school = school(dir.path(), 1).await;
+    let own = authority.sign("own", "localhost");
+    let school = school(dir.path(), 2).await;
     let tls = free_tls();
     let service = Service::start(dir.path(), "service", &school, &tls_section(&tls, (&own.0, &own.1)), TRUNK);
-    let mut phone = Baresip::start(&Setup { tls: Some((&authority.certificate, (&phones.0, &phones.1))), srtp: false });
-    let told = phone.dial_in_vain(&format!("sip:800123456@{tls};transport=tls")).await;
-    assert!(!told.contains("CALL_ESTABLISHED"), "{told}");
-    assert_eq!(service.status()["calls"]["active"], 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn linphone_cancels_a_meal() {
-    let dir = tempfile::tempdir().unwrap();
-    let school = school(dir.path(), 1).await;
-    let service = Service::start(dir.path(), "service", &school, "", TRUNK);
-    let mut phone = Linphone::start();
-    phone.dial("800123456", service.sip).await;
-    phone.press(&school.codes[0]).await;
-    phone.press("1").await;
-    // A key pressed before the day is spoken is no confirmation of it.
-    for _ in 0..10 {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        if !school.operations(&school.codes[0]).await.is_empty() {
-            break;
-        }
+    let by_udp = format!("sip:800123456@{}", service.sip);
+    let by_tls = format!("sip:800123456@{tls};transport=tls");
+    let cancels = async |ca: Option<&Path>, uri: &str, code: &str| {
+        let mut phone = Linphone::start(ca);
+        phone.dial(uri).await;
+        phone.wait_for("Media streams established").await;
+        phone.press(code).await;
         phone.press("1").await;
-    }
-    assert!(school.cancelled_once(&school.codes[0]).await, "{:?}", school.operations(&school.codes[0]).await);
-    tokio::time::timeout(PATIENCE, async {
-        while phone.loud_samples() < 8_000 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        // A key pressed before the day is spoken is no confirmation of it.
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if !school.operations(code).await.is_empty() {
+                break;
+            }
+            phone.press("1").await;
         }
-    })
-    .await
-    .expect("it hears the line");
-    phone.hang_up().await;
-    let calls = school.calls(1).await;
-    assert_eq!((calls[0].cause.as_str(), calls[0].user_agent.as_deref().map(|a| a.starts_with("Linphone"))), ("caller_hung_up", Some(true)));
-    assert!(calls[0].dtmf.as_deref() == Some("rfc4733"), "{calls:?}");
+        assert!(school.cancelled_once(code).await, "{uri}: {:?}", school.operations(code).await);
+        phone.wait_loud(8_000).await;
+        phone.hang_up().await;
+    };
+    let deceived = async {
+        let mut phone = Linphone::start(Some(&foreign.certificate));
+        phone.dial(&by_tls).await;
+        phone.wait_for(" error.").await;
+    };
+    tokio::join!(cancels(None, &by_udp, &school.codes[0]), cancels(Some(&authority.certificate), &by_tls, &school.codes[1]), deceived);
+    let calls = school.calls(2).await;
+    assert_eq!((calls.len(), calls.iter().filter(|call| call.srtp).count()), (2, 1), "{calls:?}");
+    for call in &calls {
+        assert_eq!((call.cause.as_str(), call.dtmf.as_deref()), ("caller_hung_up", Some("rfc4733")), "{call:?}");
+        assert!(call.user_agent.as_deref().is_some_and(|agent| agent.starts_with("Linphone")), "{call:?}");
+    }
 }

@@ -59,7 +59,7 @@ impl Baresip {
             config += &format!("sip_cafile {}\nsip_certificate {}\nsip_verify_server yes\n", ca.display(), both.display());
         }
         let encrypted = if setup.srtp { ";mediaenc=srtp-mand" } else { "" };
-        let account = format!("<sip:genitore@127.0.0.1>;regint=0;audio_codecs=pcma{encrypted}\n");
+        let account = format!("<sip:0182000001@127.0.0.1>;regint=0;audio_codecs=pcma{encrypted}\n");
         for (name, text) in [("config", config.as_str()), ("accounts", &account), ("contacts", "")] {
             fs::write(dir.path().join(name), text).expect("a file");
         }
@@ -154,7 +154,8 @@ impl Baresip {
         let recording = recording.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).max();
         // 44 bytes of heading, whose length is filled in only at the end.
         let bytes = recording.and_then(|path| fs::read(path).ok()).unwrap_or_default();
-        let samples: Vec<i16> = bytes.get(44..).unwrap_or_default().chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+        let samples: Vec<i16> =
+            bytes.get(44..).unwrap_or_default().chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
         let mut recogniser = Recogniser::with_index(Arc::clone(index));
         for frame in samples.chunks_exact(FRAME_SAMPLES) {
             let frame: Vec<u8> = frame.iter().map(|sample| alaw_encode(*sample)).collect();

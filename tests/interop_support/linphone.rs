@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    net::SocketAddr,
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -18,11 +18,16 @@ pub struct Linphone {
 }
 
 impl Linphone {
-    /// Starts it.
-    pub fn start() -> Self {
+    /// Starts it; with whom it trusts over TLS it takes nothing but encrypted media.
+    pub fn start(ca: Option<&Path>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
+        // As the README says.
+        fs::create_dir_all(dir.path().join(".local/share/linphone")).expect("a directory");
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/phones/linphone/linphonerc");
-        let text = fs::read_to_string(file).expect("its configuration").replace("5070", &free_port().to_string());
+        let mut text = fs::read_to_string(file).expect("its configuration").replace("5070", &free_port().to_string());
+        if let Some(ca) = ca {
+            text += &format!("root_ca={}\nmedia_encryption=srtp\nmedia_encryption_mandatory=1\n", ca.display());
+        }
         fs::write(dir.path().join("linphonerc"), text).expect("its configuration");
         let log = File::create(dir.path().join("log")).expect("a file");
         let mut child = Command::new("linphonec")
@@ -44,15 +49,14 @@ impl Linphone {
         writeln!(self.keyboard, "{line}").expect("linphonec listens");
     }
 
-    /// Dials, without a sound card; the call is there when this returns.
-    pub async fn dial(&mut self, number: &str, at: SocketAddr) {
+    /// Dials, without a sound card.
+    pub async fn dial(&mut self, uri: &str) {
         self.wait_for("linphonec>").await;
         self.types("soundcard use files");
         self.wait_for("Using wav files").await;
         let heard = self.dir.path().join("heard.wav");
         self.types(&format!("record {}", heard.display()));
-        self.types(&format!("call sip:{number}@{at}"));
-        self.wait_for("Media streams established").await;
+        self.types(&format!("call {uri}"));
     }
 
     /// Types keys, at a person's pace.
@@ -69,11 +73,19 @@ impl Linphone {
         self.wait_for(" ended (").await;
     }
 
-    /// How many samples that it has heard are louder than silence.
-    pub fn loud_samples(&self) -> usize {
-        let bytes = fs::read(self.dir.path().join("heard.wav")).unwrap_or_default();
-        let samples = bytes.get(44..).unwrap_or_default().chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
-        samples.filter(|sample| sample.unsigned_abs() > 1_000).count()
+    /// Waits until it has heard so many samples that are louder than silence.
+    pub async fn wait_loud(&self, wanted: usize) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let bytes = fs::read(self.dir.path().join("heard.wav")).unwrap_or_default();
+            let samples = bytes.get(44..).unwrap_or_default().chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+            let loud = samples.filter(|sample| sample.unsigned_abs() > 1_000).count();
+            if loud >= wanted {
+                return;
+            }
+            assert!(Instant::now() < until, "linphonec hears next to nothing: {loud} samples\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until it has said this.

@@ -35,14 +35,7 @@ impl Proxy {
         let of_test = NEXT_ADDRESS.fetch_add(10, Ordering::Relaxed);
         let address = |n: u8| Ipv4Addr::new(127, 46, net, of_test + n);
         let at = |n, port| SocketAddr::new(address(n).into(), port);
-        Self {
-            child: None,
-            dir: dir.to_owned(),
-            outside: at(1, 46_060),
-            tls: at(1, 46_061),
-            inside: at(2, 46_060),
-            stranger: address(3),
-        }
+        Self { child: None, dir: dir.to_owned(), outside: at(1, 46_060), tls: at(1, 46_061), inside: at(2, 46_060), stranger: address(3) }
     }
 
     /// Writes its files: providers call from 127.0.0.1, these are the nodes, this is its certificate and whom it trusts.
@@ -59,7 +52,9 @@ impl Proxy {
         ];
         changes.extend(["10.0.0.21:5060", "10.0.0.22:5060"].into_iter().zip(nodes).map(|(from, to)| (from.to_owned(), to.to_string())));
         // The ports last: a node's address holds one too.
-        changes.extend([(":5060", ":46060"), (":5061", ":46061"), ("INSIDE_PORT 5060", "INSIDE_PORT 46060")].map(|(a, b)| (a.into(), b.into())));
+        changes.extend(
+            [(":5060", ":46060"), (":5061", ":46061"), ("INSIDE_PORT 5060", "INSIDE_PORT 46060")].map(|(a, b)| (a.into(), b.into())),
+        );
         for name in ["kamailio.cfg", "providers.list", "dispatcher.list", "tls.cfg"] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kamailio").join(name);
             let text = fs::read_to_string(file).expect("its configuration");
@@ -86,7 +81,11 @@ impl Proxy {
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         let until = Instant::now() + PATIENCE;
         loop {
-            assert!(self.child.as_mut().is_some_and(|child| child.try_wait().expect("its state").is_none()), "it has ended:\n{}", self.log());
+            assert!(
+                self.child.as_mut().is_some_and(|child| child.try_wait().expect("its state").is_none()),
+                "it has ended:\n{}",
+                self.log()
+            );
             assert!(Instant::now() < until, "it does not answer:\n{}", self.log());
             // Refused while it is not there yet.
             let _ = socket.send_to(options(&socket, self.outside).as_bytes(), self.outside);
