@@ -21,6 +21,10 @@ use baresip::{Baresip, Setup};
 use pki::Authority;
 use proxy::{Proxy, options};
 use support::service::{OpenSchool, PATIENCE, Service};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+};
 use voceguida::{
     telephony::phone::{ClipIndex, PhoneCall, PhoneConfig, dial},
     voice::prompts::PromptLibrary,
@@ -52,7 +56,9 @@ impl Site {
             "sources = [\"{}/32\"]\ncalls_per_second = 50\noptions_every = 5\noptions_to = [\"sip:{inside}\"]\nsrtp = \"optional\"",
             inside.ip()
         );
-        let nodes = ["one", "two"].map(|name| Service::start(dir.path(), name, &school, "", &trunk));
+        // One at an address that is not the host's first, as where an address moves between hosts.
+        let one = Service::start(dir.path(), "one", &school, "", &trunk);
+        let nodes = [one, Service::start_at(proxy.node, dir.path(), "two", &school, "", &trunk)];
         proxy.configure(&[nodes[0].sip, nodes[1].sip], (&own.0, &own.1), &authority.certificate);
         proxy.start();
         let site = Self { school, nodes, proxy, ca: authority.certificate.clone(), phones, _dir: dir };
@@ -73,7 +79,7 @@ impl Site {
 
     /// A call over TLS, with encrypted media, from a provider.
     async fn call_by_tls(&self) -> Baresip {
-        let mut phone = Baresip::start(&Setup { tls: Some((&self.ca, (&self.phones.0, &self.phones.1))), srtp: true });
+        let mut phone = Baresip::start(&Setup { tls: Some((&self.ca, (&self.phones.0, &self.phones.1))), srtp: true }, &PROMPTS);
         phone.dial(&format!("sip:800123456@{};transport=tls", self.proxy.tls)).await;
         phone
     }
@@ -93,9 +99,9 @@ async fn cancel(call: &PhoneCall, code: &str) {
 async fn cancel_by_tls(phone: &mut Baresip, code: &str) {
     phone.press(code).await;
     phone.press("1").await;
-    phone.wait_heard(&PROMPTS, "anteprima_cancel").await;
+    phone.wait_heard("anteprima_cancel").await;
     phone.press("1").await;
-    phone.wait_heard(&PROMPTS, "registrata_cancel").await;
+    phone.wait_heard("registrata_cancel").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,6 +143,13 @@ async fn calls_over_tls_and_udp_reach_either_node_and_strangers_none() {
     let mut buffer = [0; 2_000];
     let (length, _) = stranger.recv_from(&mut buffer).unwrap();
     assert!(buffer[..length].starts_with(b"SIP/2.0 403"), "{}", String::from_utf8_lossy(&buffer[..length]));
+
+    let connecting = TcpSocket::new_v4().unwrap();
+    connecting.bind((site.proxy.stranger, 0).into()).unwrap();
+    let mut connection = connecting.connect(site.proxy.outside).await.unwrap();
+    connection.write_all(options(&stranger, site.proxy.outside).as_bytes()).await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, connection.read(&mut buffer)).await.expect("a stranger's connection is closed");
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
 
     nobodys_relay(&site);
     assert_eq!(site.answered().iter().sum::<u64>(), 3);
@@ -227,7 +240,7 @@ async fn calls_outlive_a_restart_of_the_proxy() {
         assert!(udp[1].wait_ended(PATIENCE).await, "{}", site.proxy.log());
     };
     let asked_by_tls = async {
-        second.wait_heard(&PROMPTS, "altro").await;
+        second.wait_heard("altro").await;
         second.press("3").await;
         second.wait_for("CALL_CLOSED").await;
     };

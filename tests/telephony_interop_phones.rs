@@ -43,9 +43,9 @@ fn tls_section(address: &str, (certificate, key): (&Path, &Path)) -> String {
 async fn cancel(phone: &mut Baresip, code: &str) {
     phone.press(code).await;
     phone.press("1").await;
-    phone.wait_heard(&PROMPTS, "anteprima_cancel").await;
+    phone.wait_heard("anteprima_cancel").await;
     phone.press("1").await;
-    phone.wait_heard(&PROMPTS, "registrata_cancel").await;
+    phone.wait_heard("registrata_cancel").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn baresip_cancels_over_udp_tcp_tls_and_srtp() {
     // All at once: a call is mostly listening.
     let call = async |n: usize| {
         let (way, address, setup): &(_, _, Setup) = &ways[n];
-        let (mut phone, code) = (Baresip::start(setup), &school.codes[n]);
+        let (mut phone, code) = (Baresip::start(setup, &PROMPTS), &school.codes[n]);
         phone.dial(&format!("sip:800123456@{address}")).await;
         cancel(&mut phone, code).await;
         assert!(school.cancelled_once(code).await, "{way}: {:?}", school.operations(code).await);
@@ -89,7 +89,8 @@ async fn linphone_cancels_over_udp_and_over_tls_if_somebody_vouches_for_the_line
     let tls = free_tls();
     let service = Service::start(dir.path(), "service", &school, &tls_section(&tls, (&own.0, &own.1)), TRUNK);
     let by_udp = format!("sip:800123456@{}", service.sip);
-    let by_tls = format!("sip:800123456@{tls};transport=tls");
+    // By name: linphone knows no addresses in certificates.
+    let by_tls = format!("sip:800123456@{};transport=tls", tls.replace("127.0.0.1", "localhost"));
     let cancels = async |ca: Option<&Path>, uri: &str, code: &str| {
         let mut phone = Linphone::start(ca);
         phone.dial(uri).await;

@@ -34,16 +34,20 @@ pub struct Baresip {
     control: TcpStream,
     /// What it has told so far.
     told: String,
+    /// Knows the prompts among what baresip hears.
+    ear: Recogniser,
+    /// How many bytes of its recording the ear has heard.
+    listened: usize,
 }
 
 impl Baresip {
-    /// Starts it.
-    pub fn start(setup: &Setup) -> Self {
+    /// Starts it; these are the prompts that it may hear.
+    pub fn start(setup: &Setup, prompts: &Arc<ClipIndex>) -> Self {
         // Another program may snatch a port that was free a moment ago.
-        (0..5).find_map(|_| Self::try_start(setup)).expect("baresip starts")
+        (0..5).find_map(|_| Self::try_start(setup, prompts)).expect("baresip starts")
     }
 
-    fn try_start(setup: &Setup) -> Option<Self> {
+    fn try_start(setup: &Setup, prompts: &Arc<ClipIndex>) -> Option<Self> {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().display();
         let (sip, control) = (free_pair(), free_port());
@@ -87,7 +91,9 @@ impl Baresip {
             std::thread::sleep(Duration::from_millis(50));
         };
         control.set_nonblocking(true).expect("a socket");
-        Some(Self { child, dir, control, told: String::new() })
+        let ear = Recogniser::with_index(Arc::clone(prompts));
+        // The recording's heading, whose lengths are filled in only at its end.
+        Some(Self { child, dir, control, told: String::new(), ear, listened: 44 })
     }
 
     /// Gives a command; a netstring, as its control port wants it.
@@ -126,14 +132,6 @@ impl Baresip {
         self.wait_for("CALL_RTPESTAB").await;
     }
 
-    /// Dials in vain; what it says of that.
-    pub async fn dial_in_vain(&mut self, uri: &str) -> String {
-        self.command("dial", uri);
-        self.wait_for("CALL_CLOSED").await;
-        assert!(!self.tells("CALL_ESTABLISHED"), "{}", self.told);
-        self.told.clone()
-    }
-
     /// Types keys (RFC 4733), at a person's pace.
     pub async fn press(&mut self, keys: &str) {
         for key in keys.chars() {
@@ -148,32 +146,29 @@ impl Baresip {
         self.wait_for("CALL_CLOSED").await;
     }
 
-    /// The prompts that it has heard so far.
-    pub fn heard(&self, index: &Arc<ClipIndex>) -> Vec<String> {
-        let recording = fs::read_dir(self.dir.path()).expect("its directory").flatten().map(|entry| entry.path());
-        let recording = recording.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).max();
-        // 44 bytes of heading, whose length is filled in only at the end.
+    /// The prompts that it has heard so far: what it decoded, encoded again.
+    fn heard(&mut self) -> Vec<String> {
+        let files = fs::read_dir(self.dir.path()).expect("its directory").flatten().map(|entry| entry.path());
+        let recording = files.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).max();
         let bytes = recording.and_then(|path| fs::read(path).ok()).unwrap_or_default();
-        let samples: Vec<i16> =
-            bytes.get(44..).unwrap_or_default().chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
-        let mut recogniser = Recogniser::with_index(Arc::clone(index));
-        for frame in samples.chunks_exact(FRAME_SAMPLES) {
-            let frame: Vec<u8> = frame.iter().map(|sample| alaw_encode(*sample)).collect();
-            recogniser.frame(&frame, true);
+        for frame in bytes.get(self.listened..).unwrap_or_default().chunks_exact(2 * FRAME_SAMPLES) {
+            let frame: Vec<u8> = frame.chunks_exact(2).map(|pair| alaw_encode(i16::from_le_bytes([pair[0], pair[1]]))).collect();
+            self.ear.frame(&frame, true);
+            self.listened += 2 * FRAME_SAMPLES;
         }
-        recogniser.heard().into_iter().map(|heard| heard.name).collect()
+        self.ear.heard().into_iter().map(|heard| heard.name).collect()
     }
 
     /// Waits until it has heard this prompt.
-    pub async fn wait_heard(&self, index: &Arc<ClipIndex>, prompt: &str) {
+    pub async fn wait_heard(&mut self, prompt: &str) {
         let until = Instant::now() + PATIENCE;
         loop {
-            let heard = self.heard(index);
+            let heard = self.heard();
             if heard.iter().any(|name| name == prompt) {
                 return;
             }
             assert!(Instant::now() < until, "baresip has not heard {prompt}: {heard:?}\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Proxy {
     pub tls: SocketAddr,
     /// From where the nodes are called.
     pub inside: SocketAddr,
+    /// An address for a node.
+    pub node: SocketAddr,
     /// An address that is no provider's.
     pub stranger: Ipv4Addr,
 }

@@ -105,8 +105,12 @@ pub struct Service {
 impl Service {
     /// Starts it for this school; `tls` is the section `[sip.tls]`, `trunk` what its only trunk is.
     pub fn start(dir: &Path, name: &str, school: &OpenSchool, tls: &str, trunk: &str) -> Self {
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let (sip, http) = (local(free_port()), local(free_port()));
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], free_port())), dir, name, school, tls, trunk)
+    }
+
+    /// Starts it at this address.
+    pub fn start_at(sip: SocketAddr, dir: &Path, name: &str, school: &OpenSchool, tls: &str, trunk: &str) -> Self {
+        let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let rtp = 46_200 + (NEXT_RTP.fetch_add(1, Ordering::Relaxed) % 20) * 40;
         let config = format!(
             r#"
