@@ -37,7 +37,15 @@ impl Proxy {
         let of_test = NEXT_ADDRESS.fetch_add(10, Ordering::Relaxed);
         let address = |n: u8| Ipv4Addr::new(127, 46, net, of_test + n);
         let at = |n, port| SocketAddr::new(address(n).into(), port);
-        Self { child: None, dir: dir.to_owned(), outside: at(1, 46_060), tls: at(1, 46_061), inside: at(2, 46_060), stranger: address(3) }
+        Self {
+            child: None,
+            dir: dir.to_owned(),
+            outside: at(1, 46_060),
+            tls: at(1, 46_061),
+            inside: at(2, 46_060),
+            node: at(4, 46_060),
+            stranger: address(3),
+        }
     }
 
     /// Writes its files: providers call from 127.0.0.1, these are the nodes, this is its certificate and whom it trusts.
