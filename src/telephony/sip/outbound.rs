@@ -111,10 +111,16 @@ impl Outbound {
 
     /// The way to `target`; opens a connection where there is none.
     pub async fn way(&self, target: &Target, trunk: &Trunk) -> Result<Way, String> {
-        let local = local_ip_towards(target.address).map_err(|e| e.to_string())?;
+        let mut local = local_ip_towards(target.address).map_err(|e| e.to_string())?;
         let (connection, own_port) = if target.transport == Transport::Udp {
             let carries = |(own, _): &&(SocketAddr, SipConnection)| can_send(*own, local);
-            let (own, connection) = self.udp.iter().find(carries).ok_or_else(|| format!("no UDP socket of ours can send from {local}"))?;
+            // Where we listen at another address of this host only, that one: all answers come there.
+            let of_family = |(own, _): &&(SocketAddr, SipConnection)| own.is_ipv4() == local.is_ipv4();
+            let socket = self.udp.iter().find(carries).or_else(|| self.udp.iter().find(of_family));
+            let (own, connection) = socket.ok_or_else(|| format!("no UDP socket of ours can send from {local}"))?;
+            if !own.ip().is_unspecified() {
+                local = own.ip();
+            }
             (connection.clone(), own.port())
         } else {
             let connection = self.flow(target).await?;
