@@ -501,7 +501,10 @@ impl EndpointInner {
         };
 
         if let Some(tu) = self.transactions.get(&key) {
-            tu.send(TransactionEvent::Received(msg, Some(connection)))
+            tu.send(TransactionEvent::Received(
+                Box::new(msg),
+                Some(Box::new(connection)),
+            ))
                 .map_err(|e| Error::TransactionError(e.to_string(), key))?;
             return Ok(());
         }

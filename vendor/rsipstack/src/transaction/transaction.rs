@@ -53,10 +53,13 @@ pub type TransactionEventSender = UnboundedSender<TransactionEvent>;
 /// }
 /// # }
 /// ```
+///
+/// The messages are boxed: a channel is made of blocks of 32 events, so a large
+/// event costs every transaction a large block for as long as it lives.
 pub enum TransactionEvent {
-    Received(SipMessage, Option<SipConnection>),
+    Received(Box<SipMessage>, Option<Box<SipConnection>>),
     Timer(TransactionTimer),
-    Respond(Response),
+    Respond(Box<Response>),
     Terminate(TransactionKey),
 }
 
@@ -800,7 +803,8 @@ impl Transaction {
         while let Some(event) = self.tu_receiver.recv().await {
             match event {
                 TransactionEvent::Received(msg, connection) => {
-                    if let Some(msg) = match msg {
+                    let connection = connection.map(|c| *c);
+                    if let Some(msg) = match *msg {
                         SipMessage::Request(req) => self.on_received_request(req, connection).await,
                         SipMessage::Response(resp) => {
                             self.on_received_response(resp, connection).await
@@ -813,7 +817,7 @@ impl Transaction {
                     self.on_timer(t).await.ok();
                 }
                 TransactionEvent::Respond(response) => {
-                    self.respond(response).await.ok();
+                    self.respond(*response).await.ok();
                 }
                 TransactionEvent::Terminate(key) => {
                     debug!(%key, "received terminate event");
@@ -853,7 +857,7 @@ impl Transaction {
             SipMessage::Response(response)
         };
         self.tu_sender
-            .send(TransactionEvent::Received(msg, None))
+            .send(TransactionEvent::Received(Box::new(msg), None))
             .map_err(|e| Error::TransactionError(e.to_string(), self.key.clone()))
     }
 
