@@ -54,18 +54,15 @@ impl<T> Timer<T> {
             task_id,
             execute_at,
         };
-        let should_notify = match state.tasks.keys().next() {
-            Some(head) => key < head.clone(),
-            None => true,
-        };
-
-        state.tasks.insert(key.clone(), value);
+        // Only a timer that comes before all others changes what the waiter
+        // sleeps for. `notify_one` keeps the permit when the waiter has read the
+        // deadline and does not sleep yet.
+        let is_first = state.tasks.keys().next().is_none_or(|head| key < *head);
         state.id_to_tasks.insert(task_id, execute_at);
+        state.tasks.insert(key, value);
         drop(state);
 
-        if should_notify {
-            self.notify.notify_waiters();
-        } else {
+        if is_first {
             self.notify.notify_one();
         }
         task_id
@@ -80,25 +77,9 @@ impl<T> Timer<T> {
             execute_at,
         };
 
-        let was_head = state
-            .tasks
-            .iter()
-            .next()
-            .map(|(head, _)| head == &key)
-            .unwrap_or(false);
-
-        let removed = state.tasks.remove(&key);
-        drop(state);
-
-        if removed.is_some() {
-            if was_head {
-                self.notify.notify_waiters();
-            } else {
-                self.notify.notify_one();
-            }
-        }
-
-        removed
+        // The waiter is left asleep: at worst it wakes for a timer that is no
+        // longer there and looks for the next.
+        state.tasks.remove(&key)
     }
 
     pub fn poll(&self, now: Instant) -> Vec<T> {
