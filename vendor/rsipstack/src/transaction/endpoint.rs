@@ -324,9 +324,13 @@ impl EndpointInner {
                 if let TransactionTimer::TimerCleanup(key) = t {
                     trace!(%key, "TimerCleanup");
                     self.transactions.remove(&key);
-                    self.finished_transactions.remove(&key);
-                    self.waiting_ack.retain(|_, v| v != &key);
-                    self.waiting_ack_cseq.retain(|_, v| v != &key);
+                    let last = self.finished_transactions.remove(&key).flatten();
+                    // The routes of its ACK go by the dialog of its last response:
+                    // looking through all of them cost every transaction a walk
+                    // over every call that waits for an ACK.
+                    if let Some(SipMessage::Response(resp)) = last {
+                        self.forget_response_ack(&resp, &key);
+                    }
                     continue;
                 }
 
@@ -528,8 +532,7 @@ impl EndpointInner {
             _ => {}
         }
 
-        let tx =
-            Transaction::new_server(key.clone(), request.clone(), self.clone(), Some(connection));
+        let tx = Transaction::new_server(key, request, self.clone(), Some(connection));
 
         self.incoming_sender.send(tx).ok();
         Ok(())
@@ -644,6 +647,33 @@ impl EndpointInner {
         key: &TransactionKey,
     ) {
         if let Ok(seq) = req.cseq_header().and_then(|c| c.seq()) {
+            let route = (dialog_id.clone(), seq);
+            self.waiting_ack_cseq.with_mut(|m| {
+                if m.get(&route) == Some(key) {
+                    m.remove(&route);
+                }
+            });
+        }
+        self.waiting_ack.with_mut(|m| {
+            if m.get(&dialog_id) == Some(key) {
+                m.remove(&dialog_id);
+            }
+        });
+    }
+
+    /// Drop `key`'s ACK routes for the dialog of its last response. Only an
+    /// INVITE's response has any.
+    fn forget_response_ack(&self, resp: &crate::sip::Response, key: &TransactionKey) {
+        let Ok(cseq) = resp.cseq_header() else {
+            return;
+        };
+        if !matches!(cseq.method(), Ok(crate::sip::Method::Invite)) {
+            return;
+        }
+        let Ok(dialog_id) = DialogId::try_from((resp, super::key::TransactionRole::Server)) else {
+            return;
+        };
+        if let Ok(seq) = cseq.seq() {
             let route = (dialog_id.clone(), seq);
             self.waiting_ack_cseq.with_mut(|m| {
                 if m.get(&route) == Some(key) {

@@ -500,19 +500,15 @@ impl Transaction {
         ))?;
 
         let response = if let Some(ref inspector) = self.endpoint_inner.message_inspector {
-            inspector.before_send(
-                response.clone().to_owned().into(),
-                self.destination.as_ref(),
-            )
+            inspector.before_send(response.into(), self.destination.as_ref())
         } else {
-            response.to_owned().into()
+            response.into()
         };
         trace!(key = %self.key, response = %response, "responding");
 
-        match response.clone() {
-            SipMessage::Response(resp) => self.last_response.replace(resp),
-            _ => None,
-        };
+        if let SipMessage::Response(resp) = &response {
+            self.last_response.replace(resp.clone());
+        }
         // The peer can ACK the 2xx before the transition below runs: add
         // the route the ACK takes (new branch, matched by dialog and CSeq)
         // before sending, so that ACK waits in this transaction's queue.

@@ -175,15 +175,13 @@ impl UdpConnection {
                 }
             }
 
-            let raw_message = String::from_utf8_lossy(packet);
-
             let msg = match crate::sip::SipMessage::try_from(packet) {
                 Ok(msg) => msg,
                 Err(e) => {
                     debug!(
                         src = %addr,
                         error = %e,
-                        raw_message = ?raw_message,
+                        raw_message = ?String::from_utf8_lossy(packet),
                         "error parsing SIP message"
                     );
                     continue;
@@ -200,18 +198,15 @@ impl UdpConnection {
                     info!(
                         src = %addr,
                         error = ?e,
-                        raw_message = ?raw_message,
+                        raw_message = ?String::from_utf8_lossy(packet),
                         "error updating SIP via"
                     );
                     continue;
                 }
             };
 
-            let cseq = msg
-                .cseq_header()
-                .map(|c| c.value().to_string())
-                .unwrap_or_default();
-            info!(len, src=%addr, dest=%self.get_addr(), cseq = %cseq, raw_message = ?raw_message, "udp received");
+            let cseq = msg.cseq_header().map(|c| c.value()).unwrap_or_default();
+            info!(len, src=%addr, dest=%self.get_addr(), cseq = %cseq, raw_message = ?String::from_utf8_lossy(packet), "udp received");
 
             let from = SipAddr {
                 r#type: Some(crate::sip::transport::Transport::Udp),
@@ -244,10 +239,7 @@ impl UdpConnection {
         // byte-for-byte; a SIP body is opaque octets (RFC 3261 §7.4).
         let buf = msg.to_bytes();
 
-        let cseq = msg
-            .cseq_header()
-            .map(|c| c.value().to_string())
-            .unwrap_or_default();
+        let cseq = msg.cseq_header().map(|c| c.value()).unwrap_or_default();
         info!(len=buf.len(), dest=%destination, src=%self.get_addr(), cseq = %cseq, raw_message = ?String::from_utf8_lossy(&buf), "udp send");
 
         self.inner
