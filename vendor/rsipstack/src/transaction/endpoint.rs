@@ -509,7 +509,7 @@ impl EndpointInner {
                 Box::new(msg),
                 Some(Box::new(connection)),
             ))
-                .map_err(|e| Error::TransactionError(e.to_string(), key))?;
+            .map_err(|e| Error::TransactionError(e.to_string(), key))?;
             return Ok(());
         }
         // if the transaction is not exist, create a new transaction

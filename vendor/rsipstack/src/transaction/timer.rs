@@ -186,6 +186,24 @@ mod tokio_tests {
 
         assert_eq!(ready, vec!["early"]);
     }
+
+    #[tokio::test]
+    async fn a_cancelled_head_does_not_hold_up_the_next_timer() {
+        let timer = Arc::new(Timer::new());
+        let first = timer.timeout(Duration::from_millis(100), "first");
+        timer.timeout(Duration::from_millis(200), "second");
+
+        let worker = Arc::clone(&timer);
+        let wait_handle = tokio::spawn(async move { worker.wait_for_ready().await });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(timer.cancel(first), Some("first"));
+
+        let ready = tokio::time::timeout(Duration::from_secs(10), wait_handle)
+            .await
+            .expect("the second timer is due")
+            .expect("wait_for_ready");
+        assert_eq!(ready, vec!["second"]);
+    }
 }
 
 impl<T> Timer<T> {

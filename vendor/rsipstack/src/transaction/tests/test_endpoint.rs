@@ -188,3 +188,73 @@ async fn test_serve_rejects_duplicate_udp_reader() -> Result<(), Box<dyn std::er
     timeout(Duration::from_secs(2), serving).await???;
     Ok(())
 }
+
+/// The end of a finished INVITE transaction takes its own ACK routes along and
+/// leaves those of every other transaction.
+#[tokio::test]
+async fn cleanup_drops_only_the_own_ack_routes() {
+    use crate::dialog::DialogId;
+    use crate::sip::{Response, SipMessage};
+    use crate::transaction::endpoint::{EndpointBuilder, EndpointOption};
+    use crate::transaction::key::{TransactionKey, TransactionRole};
+    use core::time::Duration;
+
+    fn answer(call_id: &str) -> (Response, TransactionKey, DialogId) {
+        let raw = format!(
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bK-{call_id}\r\n\
+             From: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:b@127.0.0.1>;tag=2\r\n\
+             Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+        );
+        let Ok(SipMessage::Response(resp)) = SipMessage::try_from(raw.as_str()) else {
+            panic!("a response");
+        };
+        let key = TransactionKey::from_response(&resp, TransactionRole::Server).expect("key");
+        let dialog = DialogId::try_from((&resp, TransactionRole::Server)).expect("dialog");
+        (resp, key, dialog)
+    }
+
+    let endpoint = EndpointBuilder::new()
+        .with_option(EndpointOption {
+            t1x64: Duration::from_millis(20),
+            ..Default::default()
+        })
+        .build();
+    let inner = endpoint.inner.clone();
+    let (resp, key, dialog) = answer("one");
+    let (_, other_key, other_dialog) = answer("other");
+    for (dialog, key) in [(&dialog, &key), (&other_dialog, &other_key)] {
+        inner.waiting_ack.insert(dialog.clone(), key.clone());
+        inner
+            .waiting_ack_cseq
+            .insert((dialog.clone(), 1), key.clone());
+    }
+    inner.detach_transaction(&key, Some(resp.into()));
+    assert_eq!(inner.get_stats().finished_transactions, 1);
+
+    let timers = inner.clone();
+    let task = tokio::spawn(async move { timers.process_timer().await });
+    for _ in 0..500 {
+        if inner.get_stats().finished_transactions == 0 && inner.get_stats().waiting_ack == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    task.abort();
+    assert!(inner.waiting_ack.get(&dialog).is_none());
+    assert!(inner.waiting_ack_cseq.get(&(dialog.clone(), 1)).is_none());
+    assert_eq!(
+        inner.waiting_ack.get(&other_dialog),
+        Some(other_key.clone())
+    );
+    assert_eq!(
+        inner.waiting_ack_cseq.get(&(other_dialog, 1)),
+        Some(other_key)
+    );
+}
+
+/// Every transaction's channel has room for 32 events from the start.
+#[test]
+fn an_event_is_small() {
+    let size = core::mem::size_of::<crate::transaction::transaction::TransactionEvent>();
+    assert!(size <= 64, "{size} bytes");
+}
