@@ -6,7 +6,7 @@
 #[path = "whole_way/mod.rs"]
 mod way;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use way::{Database, Rung, Settings};
@@ -26,6 +26,9 @@ struct Args {
     /// Nobody has called before: each number's first code is committed as well.
     #[arg(long)]
     strangers: bool,
+    /// Another build of the program, to compare with.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -35,13 +38,23 @@ fn main() {
     let args = Args::parse();
     let databases = args.database.map_or_else(|| vec![Database::Sqlite, Database::Postgres], |one| vec![one]);
     for database in databases {
-        println!("\n{database:?}, {} callers. Times in ms, from the first packet of the key.\n", if args.strangers { "new" } else { "known" });
+        println!(
+            "\n{database:?}, {} callers. Times in ms, from the first packet of the key.\n",
+            if args.strangers { "new" } else { "known" }
+        );
         println!(
             "| calls/s | registered | failed | at once | p50 | p95 | p99 | max | code p99 | day p99 | answer p99 | CPU ms | database's | machine busy | blind |"
         );
         println!("|{}", " --- |".repeat(15));
         let rates = args.rate.iter().map(|rate| rate.clamp(1.0, 2_000.0)).collect();
-        let settings = Settings { database, rates, seconds: args.seconds.clamp(1.0, 60.0), known: !args.strangers, warm_up: 40 };
+        let settings = Settings {
+            database,
+            rates,
+            seconds: args.seconds.clamp(1.0, 60.0),
+            known: !args.strangers,
+            warm_up: 40,
+            program: args.program.clone(),
+        };
         way::run(&settings, print);
     }
 }

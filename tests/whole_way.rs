@@ -9,7 +9,8 @@ use way::{Database, Settings};
 #[test]
 fn a_few_parents_cancel_on_each_database() {
     for database in [Database::Sqlite, Database::Postgres] {
-        let rungs = way::run(&Settings { database, rates: vec![4.0], seconds: 3.0, known: false, warm_up: 1 }, |_| {});
+        let settings = Settings { database, rates: vec![4.0], seconds: 3.0, known: false, warm_up: 1, program: None };
+        let rungs = way::run(&settings, |_| {});
         assert_eq!((rungs[0].done, rungs[0].unheard), (12, 0), "{:?}", rungs[0]);
     }
 }

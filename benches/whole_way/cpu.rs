@@ -37,6 +37,7 @@ fn stat(pid: u32) -> Option<(u32, u32)> {
 /// Idle time of the machine, all cores together.
 pub fn idle() -> Duration {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let fields: Vec<u32> = text.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
+    let fields: Vec<u32> =
+        text.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
     TICK * fields.get(3..5).map_or(0, |f| f.iter().sum())
 }

@@ -104,8 +104,15 @@ impl Callers {
         let index = rung.calls.len();
         let number = first + index as u32;
         let socket = index % self.rtp.len();
-        let offer =
-            Offer { local: self.rtp[socket].local_addr()?, session: number, version: 0, codecs: &[Codec::Pcma], events: true, hold: false, key: None };
+        let offer = Offer {
+            local: self.rtp[socket].local_addr()?,
+            session: number,
+            version: 0,
+            codecs: &[Codec::Pcma],
+            events: true,
+            hold: false,
+            key: None,
+        };
         let dialog = Dialog {
             local: self.sip.local_addr()?,
             server: self.server,

@@ -14,7 +14,7 @@ mod sip;
 
 use std::{
     collections::HashMap,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,8 @@ pub struct Settings {
     pub known: bool,
     /// Calls before the first rung, that are not measured.
     pub warm_up: usize,
+    /// The program; the one just built where not told.
+    pub program: Option<PathBuf>,
 }
 
 /// What a rung has shown.
@@ -81,7 +83,7 @@ pub fn run(settings: &Settings, mut told: impl FnMut(&Rung)) -> Vec<Rung> {
     };
     let sizes: Vec<usize> = settings.rates.iter().map(|rate| (rate * settings.seconds).ceil() as usize).collect();
     let mut families = runtime.block_on(program::prepare(&url, sizes.iter().sum::<usize>() + settings.warm_up, settings.known));
-    let program = Program::start(directory.path(), &url);
+    let program = Program::start(settings.program.as_deref(), directory.path(), &url);
     let prompts = PromptLibrary::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts/it")).expect("the prompts");
     let mut callers = Callers::new(program.sip, program::CALLED, Prompts::new(&prompts.clips())).expect("sockets");
     let warm_up = families.split_off(families.len() - settings.warm_up);
@@ -102,7 +104,8 @@ pub fn run(settings: &Settings, mut told: impl FnMut(&Rung)) -> Vec<Rung> {
         let quantiles = |of: fn(&Times) -> Duration| {
             let mut sorted: Vec<Duration> = outcome.registered.iter().map(|(_, times)| of(times)).collect();
             sorted.sort_unstable();
-            [0.5, 0.95, 0.99, 1.0].map(|q: f64| sorted.get(((sorted.len() as f64 * q).ceil() as usize).max(1) - 1).copied().unwrap_or_default())
+            [0.5, 0.95, 0.99, 1.0]
+                .map(|q: f64| sorted.get(((sorted.len() as f64 * q).ceil() as usize).max(1) - 1).copied().unwrap_or_default())
         };
         let registered = quantiles(|t| t.registered);
         let others = [quantiles(|t| t.menu)[2], quantiles(|t| t.day)[2], quantiles(|t| t.answer)[2]];

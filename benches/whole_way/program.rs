@@ -119,7 +119,7 @@ pub struct Program {
 
 impl Program {
     /// Starts it over this database and waits until it is ready; its log goes into `directory`.
-    pub fn start(directory: &Path, url: &str) -> Self {
+    pub fn start(binary: Option<&Path>, directory: &Path, url: &str) -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (sip, http) = (local(free_port()), local(free_port()));
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -127,17 +127,16 @@ impl Program {
         let config = format!(
             "database = {url:?}\nhttp = \"{http}\"\nprompts = {prompts:?}\ndrain_seconds = 5\n\
              [sip]\nudp = [\"{sip}\"]\nrtp_ports = [{}, {}]\nmax_calls = {}\n\
-             [[trunk]]\nname = \"carico\"\nsources = [\"127.0.0.1\"]\ncalls_per_second = 5000\n\
+             [[trunk]]\nname = \"carico\"\nsources = [\"127.0.0.1/32\"]\ncalls_per_second = 5000\n\
              [[ente]]\nslug = \"carico\"\nname = \"Comune di Carico\"\nopens = \"00:01\"\ncutoff = \"00:00\"\n\
              [[number]]\ncalled = \"{CALLED}\"\nente = \"carico\"\ndialplan = {dialplan:?}\n",
             PORTS.0,
             PORTS.1,
             (PORTS.1 - PORTS.0).div_ceil(2),
-        )
-        .replace("sources = [\"127.0.0.1\"]", "sources = [\"127.0.0.1/32\"]");
+        );
         let file = directory.join("carico.toml");
         fs::write(&file, config).expect("the configuration");
-        let child = Command::new(env!("CARGO_BIN_EXE_voceguida"))
+        let child = Command::new(binary.unwrap_or(Path::new(env!("CARGO_BIN_EXE_voceguida"))))
             .args(["serve", "--config"])
             .arg(&file)
             .env_remove("VOCEGUIDA_DATABASE")
