@@ -10,8 +10,11 @@ mod ente;
 mod guard;
 mod meal;
 mod operation;
+mod person;
 mod roster;
+mod session;
 mod together;
+mod trail;
 
 use std::{str::FromStr, time::Duration};
 
@@ -29,8 +32,11 @@ pub use self::{
     guard::{GuessCounts, WrongCaller},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{NewOperation, StoredOperation, Verdict},
+    person::{NewPerson, PersonRow, PersonSecrets},
     roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
+    session::{FailureCounts, NewSession, SessionRow},
     together::{Doing, Together},
+    trail::{NewTrailLine, TrailRow},
 };
 use crate::ops::clock::{Clock, to_micros};
 
