@@ -13,6 +13,8 @@ pub mod line;
 pub mod operate;
 pub mod roster_file;
 pub mod telephone;
+pub mod trail;
+pub mod undo;
 
 use crate::{
     canteen::{ChildId, EnteId, code::ChildCode},

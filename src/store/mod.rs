@@ -3,6 +3,7 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
+mod batch;
 mod calendar;
 mod call;
 mod child;
@@ -10,7 +11,10 @@ mod ente;
 mod guard;
 mod meal;
 mod operation;
+mod people;
 mod roster;
+mod search;
+mod trail;
 
 use std::{str::FromStr, time::Duration};
 
@@ -22,13 +26,18 @@ use sqlx::{
 };
 
 pub use self::{
+    calendar::weekdays_to_bits,
+    batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     call::CallRow,
     child::{ChildRow, EnrolledChild},
     ente::Ente,
     guard::{GuessCounts, WrongCaller},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{NewOperation, StoredOperation, Verdict},
-    roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
+    people::{AdultState, ChildState, Versioned},
+    roster::{ClassKey, SchoolKey, SchoolYearRow},
+    search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
+    trail::{NewTrailLine, TrailRow},
 };
 use crate::ops::clock::{Clock, to_micros};
 
@@ -136,6 +145,14 @@ pub enum Tx {
 impl Db {
     /// Opens `sqlite:FILE` (created where missing) or `postgres://…` and brings the schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let db = Self::connect(url).await?;
+        let mut tx = db.write().await?;
+        tx.index_missing().await?;
+        tx.commit().await?;
+        Ok(db)
+    }
+
+    async fn connect(url: &str) -> Result<Self, StoreError> {
         if url.starts_with("sqlite:") {
             Self::open_sqlite(url).await
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
