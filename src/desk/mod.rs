@@ -11,6 +11,7 @@ pub mod guard;
 pub mod import;
 pub mod line;
 pub mod operate;
+pub mod people;
 pub mod roster_file;
 pub mod telephone;
 pub mod trail;

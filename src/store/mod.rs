@@ -12,8 +12,10 @@ mod guard;
 mod meal;
 mod operation;
 mod people;
+mod person;
 mod roster;
 mod search;
+mod session;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -35,8 +37,10 @@ pub use self::{
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{NewOperation, StoredOperation, Verdict},
     people::{AdultState, ChildState, Versioned},
+    person::{NewPerson, PersonRow, PersonSecrets},
     roster::{ClassKey, SchoolKey, SchoolYearRow},
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
+    session::{FailureCounts, NewSession, SessionRow},
     trail::{NewTrailLine, TrailRow},
 };
 use crate::ops::clock::{Clock, to_micros};

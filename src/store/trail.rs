@@ -60,22 +60,23 @@ pub struct TrailRow {
 impl Tx {
     /// Writes a line.
     pub async fn add_trail_line(&mut self, new: &NewTrailLine<'_>) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO audit (ente_id, at, person_id, actor, address, action, subject_kind, subject_id, subject, before, after)
+        const SQL: &str =
+            "INSERT INTO audit (ente_id, at, person_id, actor, address, action, subject_kind, subject_id, subject, before, after)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
         run!(
             self,
             sqlx::query(SQL)
-            .bind(new.ente.0)
-            .bind(new.at)
-            .bind(new.person)
-            .bind(new.actor)
-            .bind(new.address)
-            .bind(new.action)
-            .bind(new.subject_kind)
-            .bind(new.subject_id)
-            .bind(new.subject)
-            .bind(new.before.as_deref())
-            .bind(new.after.as_deref())
+                .bind(new.ente.0)
+                .bind(new.at)
+                .bind(new.person)
+                .bind(new.actor)
+                .bind(new.address)
+                .bind(new.action)
+                .bind(new.subject_kind)
+                .bind(new.subject_id)
+                .bind(new.subject)
+                .bind(new.before.as_deref())
+                .bind(new.after.as_deref())
         );
         Ok(())
     }
