@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::{Desk, DeskError, ente_of};
 use crate::{
     canteen::{
-        ChildId, EnteId,
+        Channel, ChildId, EnteId,
         calendar::ServiceCalendar,
         rule::{Decision, Request, decide},
     },
@@ -71,23 +71,18 @@ impl Desk {
             }
             _ => Verdict::from(&decision),
         };
-        let until = match order.request {
-            Request::Web { until, .. } => until,
-            Request::Phone(_) => None,
-        };
         let new = NewOperation {
             ente: order.ente,
             child: order.child,
-            channel: match order.request {
-                Request::Phone(_) => "phone",
-                Request::Web { .. } => "web",
-            },
+            channel: channel_word(order.request.channel()),
             actor: order.actor,
             call_id: order.call_id,
             key: order.key,
             at,
             choice: order.request.choice(),
-            until,
+            until: order.request.until(),
+            note: None,
+            late: false,
         };
         let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
         if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {
@@ -109,12 +104,21 @@ impl Desk {
     }
 }
 
+/// How a channel is kept.
+pub(super) fn channel_word(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Phone => "phone",
+        Channel::Web => "web",
+        Channel::Office => "office",
+    }
+}
+
 async fn receipt_in(tx: &mut Tx, order: &Order<'_>) -> Result<Option<Receipt>, DeskError> {
     let done = tx.operation_by_key(order.key).await?;
     Ok(done.map(|o| Receipt { verdict: o.verdict, number: o.receipt }))
 }
 
-async fn judge(tx: &mut Tx, at: DateTime<Utc>, ente: EnteId, child: ChildId, request: Request) -> Result<Decision, DeskError> {
+pub(super) async fn judge(tx: &mut Tx, at: DateTime<Utc>, ente: EnteId, child: ChildId, request: Request) -> Result<Decision, DeskError> {
     let window = ente_of(tx, ente).await?.window;
     let calendar = calendar_of(tx, child).await?;
     let marks = tx.marks_of(child).await?;

@@ -124,14 +124,7 @@ impl Tx {
         summary: &str,
     ) -> Result<i64, StoreError> {
         const SQL: &str = "INSERT INTO batch (ente_id, kind, title, actor, at, summary) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
-        Ok(on!(self, |c| sqlx::query_scalar(SQL)
-            .bind(ente.0)
-            .bind(kind)
-            .bind(title)
-            .bind(actor)
-            .bind(at)
-            .bind(summary)
-            .fetch_one(c))?)
+        Ok(on!(self, |c| sqlx::query_scalar(SQL).bind(ente.0).bind(kind).bind(title).bind(actor).bind(at).bind(summary).fetch_one(c))?)
     }
 
     /// Adds a written row to its record.
@@ -161,8 +154,7 @@ impl Tx {
 
     /// One batch of this ente.
     pub async fn batch(&mut self, ente: EnteId, id: i64) -> Result<Option<BatchRow>, StoreError> {
-        const SQL: &str =
-            "SELECT id, kind, title, actor, at, summary, undone_at, undone_by FROM batch WHERE id = $1 AND ente_id = $2";
+        const SQL: &str = "SELECT id, kind, title, actor, at, summary, undone_at, undone_by FROM batch WHERE id = $1 AND ente_id = $2";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(id).bind(ente.0).fetch_optional(c))?)
     }
 
@@ -259,7 +251,8 @@ impl Tx {
 
     /// The closures of an ente that end on or after a day.
     pub async fn known_closures(&mut self, ente: EnteId, from: NaiveDate) -> Result<Vec<KnownClosure>, StoreError> {
-        const SQL: &str = "SELECT school_id, class_id, first_day, last_day FROM closure WHERE ente_id = $1 AND last_day >= $2";
+        const SQL: &str = "SELECT school_id, class_id, first_day, last_day FROM closure
+            WHERE ente_id = $1 AND last_day >= $2 AND withdrawn_at IS NULL";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).bind(from).fetch_all(c))?)
     }
 

@@ -3,10 +3,12 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
+mod archive;
 mod batch;
 mod calendar;
 mod call;
 mod child;
+mod correction;
 mod ente;
 mod guard;
 mod meal;
@@ -28,14 +30,16 @@ use sqlx::{
 };
 
 pub use self::{
-    calendar::weekdays_to_bits,
+    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
+    calendar::weekdays_to_bits,
     call::CallRow,
     child::{ChildRow, EnrolledChild},
+    correction::{Correction, NewCorrection},
     ente::Ente,
     guard::{GuessCounts, WrongCaller},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
-    operation::{NewOperation, StoredOperation, Verdict},
+    operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     people::{AdultState, ChildState, Versioned},
     person::{NewPerson, PersonRow, PersonSecrets},
     roster::{ClassKey, SchoolKey, SchoolYearRow},

@@ -56,6 +56,25 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_optional(c))?)
     }
 
+    /// The school years of an ente, newest first.
+    pub async fn school_years(&mut self, ente: EnteId) -> Result<Vec<SchoolYearRow>, StoreError> {
+        const SQL: &str = "SELECT id, name FROM school_year WHERE ente_id = $1 ORDER BY name DESC";
+        Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_all(c))?)
+    }
+
+    /// Is this a class of this ente?
+    pub async fn is_class_of(&mut self, ente: EnteId, class: i64) -> Result<bool, StoreError> {
+        Ok(self.class_title(ente, class).await?.is_some())
+    }
+
+    /// "3A (Scuola primaria, 2026/2027)".
+    pub async fn class_title(&mut self, ente: EnteId, class: i64) -> Result<Option<String>, StoreError> {
+        const SQL: &str = "SELECT c.name, s.name, y.name FROM school_class c JOIN school s ON s.id = c.school_id
+            JOIN school_year y ON y.id = c.school_year_id WHERE c.id = $1 AND s.ente_id = $2";
+        let found: Option<(String, String, String)> = on!(self, |c| sqlx::query_as(SQL).bind(class).bind(ente.0).fetch_optional(c))?;
+        Ok(found.map(|(class, school, year)| format!("{class} ({school}, {year})")))
+    }
+
     /// The school year of this name.
     pub async fn school_year_named(&mut self, ente: EnteId, name: &str) -> Result<Option<SchoolYearRow>, StoreError> {
         const SQL: &str = "SELECT id, name FROM school_year WHERE ente_id = $1 AND name = $2";

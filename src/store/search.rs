@@ -205,9 +205,7 @@ fn which_adults(ente: EnteId, text: &str) -> Question {
     let mut sql = String::from(" FROM guardian g WHERE g.ente_id = $1");
     for word in typed_words(text) {
         let (from, below) = q.range(&word);
-        sql += &format!(
-            " AND g.id IN (SELECT guardian_id FROM guardian_word WHERE ente_id = $1 AND word >= ${from} AND word < ${below})"
-        );
+        sql += &format!(" AND g.id IN (SELECT guardian_id FROM guardian_word WHERE ente_id = $1 AND word >= ${from} AND word < ${below})");
     }
     q.sql = sql;
     q
@@ -363,7 +361,8 @@ impl Tx {
             FROM school_class c JOIN school s ON s.id = c.school_id WHERE s.ente_id = $1";
         const NAME: &str = "UPDATE school_class SET sort_name = $2 WHERE id = $1";
         const GONE: &str = "DELETE FROM class_word WHERE class_id = $1";
-        const WORD: &str = "INSERT INTO class_word (ente_id, class_id, word) VALUES ($1, $2, $3) ON CONFLICT (ente_id, word, class_id) DO NOTHING";
+        const WORD: &str =
+            "INSERT INTO class_word (ente_id, class_id, word) VALUES ($1, $2, $3) ON CONFLICT (ente_id, word, class_id) DO NOTHING";
         let rows: Vec<Row> = on!(self, |c| sqlx::query_as(CLASSES).bind(ente.0).fetch_all(c))?;
         for row in rows {
             let sort_name = format!("{} {}", fold(&row.school), fold(&row.name));

@@ -93,9 +93,7 @@ impl<'t> Apply<'t> {
             let (school, class) = match &closure.scope {
                 Scope::Ente => (None, None),
                 Scope::School { school } => (schools.get(school).copied(), None),
-                Scope::Class { school, class } => {
-                    (schools.get(school).copied(), classes.get(&(school.clone(), class.clone())).copied())
-                }
+                Scope::Class { school, class } => (schools.get(school).copied(), classes.get(&(school.clone(), class.clone())).copied()),
             };
             let id = self.tx.add_closure(self.ente, school, class, closure.first, closure.last, &closure.reason, self.at).await?;
             if let Some(id) = id {
@@ -192,4 +190,3 @@ impl Codes {
         self.draw(rng).map(Some).ok_or_else(|| ImportError::Rows(vec![name()]))
     }
 }
-

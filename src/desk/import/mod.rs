@@ -14,8 +14,12 @@ use chrono::NaiveDate;
 use serde::Serialize;
 use serde_json::json;
 
-use self::{apply::Apply, known::Picture};
 pub use self::plan::{Change, FieldChange, Kind, Plan, PlannedRow};
+use self::{apply::Apply, known::Picture};
+pub(super) use self::{
+    apply::{Codes, kept},
+    plan::{adult_fields, child_fields, date, field},
+};
 use super::{Desk, DeskError, ente_of, trail, undo::keep_batch};
 use crate::{
     canteen::{

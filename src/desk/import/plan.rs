@@ -264,7 +264,8 @@ impl Planner<'_> {
                 };
                 picture.closures.iter().any(same)
             });
-            if there || self.plan.work.closures.iter().any(|c| (&c.scope, c.first, c.last) == (&closure.scope, closure.first, closure.last)) {
+            if there || self.plan.work.closures.iter().any(|c| (&c.scope, c.first, c.last) == (&closure.scope, closure.first, closure.last))
+            {
                 continue;
             }
             self.plan.counts.new_closures += 1;
@@ -379,7 +380,11 @@ impl Planner<'_> {
             let as_rows: Option<Vec<(i64, bool)>> =
                 links.iter().map(|(slot, payer)| Some((rows.get(*slot).copied().flatten()?, *payer))).collect();
             if before.is_none_or(|b| as_rows.as_ref() != Some(&b.guardians)) {
-                fields.push(field("adulti", before.map(|b| self.adults_in_words(&b.guardians)).unwrap_or_default(), self.links_in_words(links)));
+                fields.push(field(
+                    "adulti",
+                    before.map(|b| self.adults_in_words(&b.guardians)).unwrap_or_default(),
+                    self.links_in_words(links),
+                ));
             }
         }
         if before.is_some_and(|b| code.as_ref().is_some_and(|code| code.as_str() != b.code)) {
