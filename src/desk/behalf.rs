@@ -19,7 +19,7 @@ use crate::{
         rule::{Decision, Request, decide},
     },
     ops::chance,
-    store::{NewCorrection, NewOperation, Tx, Verdict},
+    store::{NewAmendment, NewOperation, Tx, Verdict},
 };
 
 /// What the office wants done.
@@ -104,7 +104,7 @@ impl Desk {
             tx.put_marks(order.child, operation, &before, &after).await?;
             for change in outlook.days.iter().filter(|change| change.closed) {
                 let reason = order.note.unwrap_or_default();
-                let correction = NewCorrection {
+                let correction = NewAmendment {
                     child: order.child,
                     day: change.day,
                     was: change.was,
@@ -114,7 +114,7 @@ impl Desk {
                     at,
                     operation,
                 };
-                tx.add_correction(&correction).await?;
+                tx.add_amendment(&correction).await?;
             }
         }
         let name = format!("{} {}", found.state.last_name, found.state.first_name);

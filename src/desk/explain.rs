@@ -156,7 +156,8 @@ pub fn day_in_words(day: NaiveDate) -> String {
     format!("{weekday} {number} {} {}", MONTHS[day.month0() as usize], day.year())
 }
 
-fn why_in_words(why: NoService) -> &'static str {
+/// Why there is no service on a day, as a half sentence.
+pub fn no_service_in_words(why: NoService) -> &'static str {
     match why {
         NoService::OutsideTerm => "fuori dal periodo di servizio",
         NoService::NoReturn => "non è un giorno di rientro della classe",
@@ -175,9 +176,9 @@ fn step_in_words(local: NaiveDateTime, window: &Window, step: Step) -> String {
             local.format("%d/%m/%Y %H:%M:%S"),
             day_in_words(day)
         ),
-        Step::Skipped { day, why } => format!("{}: saltato, {}.", day_in_words(day), why_in_words(why)),
+        Step::Skipped { day, why } => format!("{}: saltato, {}.", day_in_words(day), no_service_in_words(why)),
         Step::Day { day } => format!("{}: la mensa è prevista.", day_in_words(day)),
-        Step::NotServed { day, why } => format!("{}: la mensa non è prevista, {}.", day_in_words(day), why_in_words(why)),
+        Step::NotServed { day, why } => format!("{}: la mensa non è prevista, {}.", day_in_words(day), no_service_in_words(why)),
         Step::Cutoff { day, open: true } => {
             format!("{} si può ancora cambiare (fino alle {}).", day_in_words(day), window.cutoff.format("%H:%M"))
         }

@@ -14,7 +14,7 @@ use crate::{
     canteen::{ChildId, DayState, EnteId, calendar::NoService, window::Window},
     ops::chance,
     store::{
-        AdultState, ChildCall, ChildFilter, ChildRow, ChildState, Correction, ListedAdult, ListedChild, Order, Page, StoreError,
+        AdultState, ChildCall, ChildFilter, ChildRow, ChildState, Amendment, ListedAdult, ListedChild, Order, Page, StoreError,
         StoredOperation, Tx, Versioned,
     },
 };
@@ -163,7 +163,7 @@ pub struct ChildFile {
     /// Calls in which something was done for it, newest first.
     pub calls: Vec<ChildCall>,
     /// Corrections of its meals, newest first.
-    pub corrections: Vec<Correction>,
+    pub corrections: Vec<Amendment>,
     /// The ente's window.
     pub window: Window,
     /// Now.
@@ -198,6 +198,11 @@ impl Desk {
     ) -> Result<(Vec<ListedChild>, i64), DeskError> {
         let mut tx = self.db.read().await?;
         Ok((tx.list_children(ente, filter, order, page).await?, tx.count_children(ente, filter).await?))
+    }
+
+    /// One child as lists show it; `None` where it is not of this ente.
+    pub async fn listed_child(&self, ente: EnteId, child: ChildId) -> Result<Option<ListedChild>, DeskError> {
+        Ok(self.db.read().await?.listed_child(ente, child).await?)
     }
 
     /// A part of the list of adults, and how many there are.
@@ -244,7 +249,7 @@ impl Desk {
         let mut operations = tx.operations_of(child).await?;
         operations.reverse();
         let calls = tx.calls_for(child, CALLS).await?;
-        let corrections = tx.corrections_of(child).await?;
+        let corrections = tx.amendments_of(child).await?;
         Ok(ChildFile { row, found, guardians, delegates, siblings, days, operations, calls, corrections, window, now })
     }
 

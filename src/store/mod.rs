@@ -8,7 +8,7 @@ mod batch;
 mod calendar;
 mod call;
 mod child;
-mod correction;
+mod amend;
 mod ente;
 mod guard;
 mod meal;
@@ -35,7 +35,7 @@ pub use self::{
     calendar::weekdays_to_bits,
     call::CallRow,
     child::{ChildRow, EnrolledChild},
-    correction::{Correction, NewCorrection},
+    amend::{Amendment, NewAmendment},
     ente::Ente,
     guard::{GuessCounts, WrongCaller},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},

@@ -224,6 +224,14 @@ impl Tx {
         Ok(on!(self, |c| bound!(sqlx::query_as(AssertSqlSafe(sql.as_str())), &args).fetch_all(c))?)
     }
 
+    /// One child of this ente as lists show it.
+    pub async fn listed_child(&mut self, ente: EnteId, child: ChildId) -> Result<Option<ListedChild>, StoreError> {
+        const SQL: &str = "SELECT k.id, k.last_name, k.first_name, s.name AS school, c.name AS class, y.name AS year, k.diet, k.enrolled_last
+            FROM child k JOIN school_class c ON c.id = k.class_id JOIN school s ON s.id = c.school_id JOIN school_year y ON y.id = c.school_year_id
+            WHERE k.id = $1 AND k.ente_id = $2";
+        Ok(on!(self, |c| sqlx::query_as(SQL).bind(child.0).bind(ente.0).fetch_optional(c))?)
+    }
+
     /// How many children the filter leaves.
     pub async fn count_children(&mut self, ente: EnteId, filter: &ChildFilter) -> Result<i64, StoreError> {
         let Question { sql, args } = which_children(ente, filter);

@@ -126,6 +126,30 @@ impl Desk {
         plan::plan(roster, &picture, options).map_err(ImportError::Rows)
     }
 
+    /// Keeps the files of a preview until they are applied, a day at most; each person has one preview at a time.
+    pub async fn keep_upload(&self, actor: &trail::Actor, files: &[(String, Vec<u8>)]) -> Result<i64, DeskError> {
+        let mut tx = self.db.write().await?;
+        let at = tx.instant(&self.clock).await?;
+        let id = tx.add_upload(actor.ente, &actor.name, at, at - chrono::TimeDelta::days(1), files).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// The files of this person's preview; none where it is gone.
+    pub async fn kept_upload(&self, actor: &trail::Actor, id: i64) -> Result<Vec<(String, Vec<u8>)>, DeskError> {
+        Ok(self.db.read().await?.upload(actor.ente, &actor.name, id).await?)
+    }
+
+    /// Forgets the files of this person's preview.
+    pub async fn forget_upload(&self, actor: &trail::Actor, id: i64) -> Result<(), DeskError> {
+        let mut tx = self.db.write().await?;
+        if !tx.upload(actor.ente, &actor.name, id).await?.is_empty() {
+            tx.delete_upload(id).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
     /// Writes an import down as the server's command line asks for it, or refuses it whole.
     pub async fn import(&self, ente: EnteId, roster: &Roster) -> Result<Imported, ImportError> {
         let actor = trail::Actor::command_line(ente);

@@ -7,7 +7,7 @@ use crate::canteen::{ChildId, DayState, EnteId};
 
 /// A correction to be written.
 #[derive(Debug, Clone, Copy)]
-pub struct NewCorrection<'a> {
+pub struct NewAmendment<'a> {
     /// Whose meal.
     pub child: ChildId,
     /// The day.
@@ -28,7 +28,7 @@ pub struct NewCorrection<'a> {
 
 /// A correction as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Correction {
+pub struct Amendment {
     /// The day.
     pub day: NaiveDate,
     /// What stood, in the word of the meal's record.
@@ -55,7 +55,7 @@ fn state_of(word: &str) -> Result<DayState, StoreError> {
     })
 }
 
-impl Correction {
+impl Amendment {
     /// What stands now.
     pub fn state(&self) -> Result<DayState, StoreError> {
         state_of(&self.becomes)
@@ -64,7 +64,7 @@ impl Correction {
 
 impl Tx {
     /// Appends the correction of a meal that has a record.
-    pub async fn add_correction(&mut self, new: &NewCorrection<'_>) -> Result<(), StoreError> {
+    pub async fn add_amendment(&mut self, new: &NewAmendment<'_>) -> Result<(), StoreError> {
         const SQL: &str =
             "INSERT INTO meal_correction (child_id, day, school_id, class_id, diet, was, becomes, reason, actor, at, operation_id)
             SELECT child_id, day, school_id, class_id, diet, $3, $4, $5, $6, $7, $8 FROM meal WHERE child_id = $1 AND day = $2";
@@ -102,7 +102,7 @@ impl Tx {
     }
 
     /// The corrections of a child's meals, newest first.
-    pub async fn corrections_of(&mut self, child: ChildId) -> Result<Vec<Correction>, StoreError> {
+    pub async fn amendments_of(&mut self, child: ChildId) -> Result<Vec<Amendment>, StoreError> {
         const SQL: &str = "SELECT day, was, becomes, reason, actor, at FROM meal_correction WHERE child_id = $1 ORDER BY id DESC";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(child.0).fetch_all(c))?)
     }
