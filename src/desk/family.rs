@@ -14,7 +14,7 @@ use crate::{
     canteen::{ChildId, DayState, EnteId, calendar::NoService, window::Window},
     ops::chance,
     store::{
-        AdultState, ChildCall, ChildFilter, ChildRow, ChildState, Amendment, ListedAdult, ListedChild, Order, Page, StoreError,
+        AdultState, Amendment, ChildCall, ChildFilter, ChildRow, ChildState, ListedAdult, ListedChild, Order, Page, StoreError,
         StoredOperation, Tx, Versioned,
     },
 };
