@@ -86,6 +86,9 @@ impl Desk {
         let decision = decide_step_by_step(found.at, &window, request, &calendar, &marks, &mut |step| steps.push(step));
         let now_says = Verdict::from(&decision);
         let mut words = in_words(found.at, &window, request, decision, &steps);
+        if found.late && matches!(found.verdict, Verdict::Accepted(_)) {
+            words.steps.push("L'ufficio ha scritto il motivo: può cambiare il giorno anche dopo il termine.".to_owned());
+        }
         if let Verdict::DayChanged(day) = found.verdict {
             words.conclusion = format!(
                 "Non eseguita: mentre si confermava, il primo giorno utile è diventato {}. È stato chiesto di nuovo.",
