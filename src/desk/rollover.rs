@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{Days, NaiveDate};
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     Desk, DeskError, ente_of,
-    import::{Codes, date, kept},
+    import::{Codes, date, fingerprint, kept},
     trail::{self, Actor},
     undo::keep_batch,
 };
@@ -79,8 +78,7 @@ pub struct RolloverPlan {
 impl RolloverPlan {
     /// The same for the same roll-over of the same data.
     pub fn fingerprint(&self) -> String {
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+        fingerprint(self)
     }
 }
 

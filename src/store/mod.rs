@@ -164,9 +164,11 @@ impl Db {
     /// Opens `sqlite:FILE` (created where missing) or `postgres://…` and brings the schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let db = Self::connect(url).await?;
-        let mut tx = db.write().await?;
-        tx.index_missing().await?;
-        tx.commit().await?;
+        if db.read().await?.is_index_missing().await? {
+            let mut tx = db.write().await?;
+            tx.index_missing().await?;
+            tx.commit().await?;
+        }
         Ok(db)
     }
 

@@ -3,6 +3,8 @@
 //! Whatever they are found by is kept as folded words (no accents, small letters) in tables of its own; a typed part is a range of
 //! an index, the same on both databases. Class and school are words of the class, so that moving a class writes none of them.
 
+use std::fmt::Write as _;
+
 use chrono::NaiveDate;
 use sqlx::AssertSqlSafe;
 
@@ -157,20 +159,21 @@ fn which_children(ente: EnteId, filter: &ChildFilter) -> Question {
     q.number(ente.0);
     let mut sql = String::from(" WHERE k.class_id = c.id AND s.id = c.school_id AND y.id = c.school_year_id AND k.ente_id = $1");
     if let Some(year) = filter.year {
-        sql += &format!(" AND c.school_year_id = ${}", q.number(year));
+        let _ = write!(sql, " AND c.school_year_id = ${}", q.number(year));
     }
     if let Some(school) = filter.school {
-        sql += &format!(" AND c.school_id = ${}", q.number(school));
+        let _ = write!(sql, " AND c.school_id = ${}", q.number(school));
     }
     if let Some(class) = filter.class {
-        sql += &format!(" AND k.class_id = ${}", q.number(class));
+        let _ = write!(sql, " AND k.class_id = ${}", q.number(class));
     }
     if let Some(diet) = &filter.diet {
-        sql += &format!(" AND k.diet = ${}", q.text(diet.clone()));
+        let _ = write!(sql, " AND k.diet = ${}", q.text(diet.clone()));
     }
     for word in typed_words(&filter.text) {
         let (from, below) = q.range(&word);
-        sql += &format!(
+        let _ = write!(
+            sql,
             " AND k.id IN (SELECT child_id FROM child_word WHERE ente_id = $1 AND word >= ${from} AND word < ${below}
                 UNION SELECT x.id FROM class_word w JOIN child x ON x.class_id = w.class_id
                 WHERE w.ente_id = $1 AND w.word >= ${from} AND w.word < ${below})"
@@ -205,7 +208,8 @@ fn which_adults(ente: EnteId, text: &str) -> Question {
     let mut sql = String::from(" FROM guardian g WHERE g.ente_id = $1");
     for word in typed_words(text) {
         let (from, below) = q.range(&word);
-        sql += &format!(" AND g.id IN (SELECT guardian_id FROM guardian_word WHERE ente_id = $1 AND word >= ${from} AND word < ${below})");
+        let _ =
+            write!(sql, " AND g.id IN (SELECT guardian_id FROM guardian_word WHERE ente_id = $1 AND word >= ${from} AND word < ${below})");
     }
     q.sql = sql;
     q
@@ -300,6 +304,10 @@ impl Tx {
 
     /// Writes down the words by which a child is found: its own and its adults'.
     pub(super) async fn index_child(&mut self, ente: EnteId, id: ChildId, child: &ChildState) -> Result<(), StoreError> {
+        const GONE: &str = "DELETE FROM child_word WHERE child_id = $1";
+        const SQL: &str = "INSERT INTO child_word (ente_id, child_id, word) VALUES ($1, $2, $3), ($1, $2, $4), ($1, $2, $5), ($1, $2, $6),
+            ($1, $2, $7), ($1, $2, $8), ($1, $2, $9), ($1, $2, $10), ($1, $2, $11), ($1, $2, $12), ($1, $2, $13), ($1, $2, $14)
+            ON CONFLICT (ente_id, word, child_id) DO NOTHING";
         const ADULTS: &str = "SELECT last_name, first_name FROM guardian WHERE id IN
             (SELECT guardian_id FROM child_guardian WHERE child_id = $1 UNION SELECT guardian_id FROM child_delegate WHERE child_id = $1)";
         let adults: Vec<(String, String)> = on!(self, |c| sqlx::query_as(ADULTS).bind(id.0).fetch_all(c))?;
@@ -311,24 +319,20 @@ impl Tx {
             words_of(&mut words, &last_name);
             words_of(&mut words, &first_name);
         }
-        const GONE: &str = "DELETE FROM child_word WHERE child_id = $1";
-        const SQL: &str = "INSERT INTO child_word (ente_id, child_id, word) VALUES ($1, $2, $3), ($1, $2, $4), ($1, $2, $5), ($1, $2, $6),
-            ($1, $2, $7), ($1, $2, $8), ($1, $2, $9), ($1, $2, $10), ($1, $2, $11), ($1, $2, $12), ($1, $2, $13), ($1, $2, $14)
-            ON CONFLICT (ente_id, word, child_id) DO NOTHING";
         self.put_words(GONE, SQL, ente, id.0, words).await
     }
 
     /// Writes down the words by which an adult is found.
     pub(super) async fn index_adult(&mut self, ente: EnteId, id: i64, adult: &AdultState) -> Result<(), StoreError> {
+        const GONE: &str = "DELETE FROM guardian_word WHERE guardian_id = $1";
+        const SQL: &str = "INSERT INTO guardian_word (ente_id, guardian_id, word) VALUES ($1, $2, $3), ($1, $2, $4), ($1, $2, $5),
+            ($1, $2, $6), ($1, $2, $7), ($1, $2, $8), ($1, $2, $9), ($1, $2, $10), ($1, $2, $11), ($1, $2, $12), ($1, $2, $13), ($1, $2, $14)
+            ON CONFLICT (ente_id, word, guardian_id) DO NOTHING";
         let mut words = Vec::new();
         words_of(&mut words, &adult.last_name);
         words_of(&mut words, &adult.first_name);
         words.extend(adult.email.as_deref().map(|email| fold(email.split('@').next().unwrap_or_default()).replace(' ', "")));
         words.extend(adult.phone.as_deref().map(|phone| phone.trim_start_matches("+39").to_owned()));
-        const GONE: &str = "DELETE FROM guardian_word WHERE guardian_id = $1";
-        const SQL: &str = "INSERT INTO guardian_word (ente_id, guardian_id, word) VALUES ($1, $2, $3), ($1, $2, $4), ($1, $2, $5),
-            ($1, $2, $6), ($1, $2, $7), ($1, $2, $8), ($1, $2, $9), ($1, $2, $10), ($1, $2, $11), ($1, $2, $12), ($1, $2, $13), ($1, $2, $14)
-            ON CONFLICT (ente_id, word, guardian_id) DO NOTHING";
         self.put_words(GONE, SQL, ente, id, words).await
     }
 
@@ -388,6 +392,13 @@ impl Tx {
             }
         }
         Ok(())
+    }
+
+    /// Has an older version of the program, or anyone past it, written what is not indexed?
+    pub(super) async fn is_index_missing(&mut self) -> Result<bool, StoreError> {
+        const SQL: &str = "SELECT EXISTS (SELECT 1 FROM child WHERE sort_name = '') OR EXISTS (SELECT 1 FROM guardian WHERE sort_name = '')
+            OR EXISTS (SELECT 1 FROM school_class WHERE sort_name = '')";
+        Ok(on!(self, |c| sqlx::query_scalar(SQL).fetch_one(c))?)
     }
 
     /// Indexes what an older version of the program has written, or anyone past it.

@@ -97,11 +97,14 @@ impl<'a> KnownChildren<'a> {
     }
 }
 
+/// Folded surname and name, e-mail address, telephone number.
+type Contact<'a> = (String, String, Option<&'a str>, Option<&'a str>);
+
 /// The adults that are there.
 pub(super) struct KnownAdults<'a> {
     rows: &'a BTreeMap<i64, AdultState>,
     by_fiscal_code: HashMap<&'a str, i64>,
-    by_contact: HashMap<(String, String, Option<&'a str>, Option<&'a str>), i64>,
+    by_contact: HashMap<Contact<'a>, i64>,
 }
 
 impl<'a> KnownAdults<'a> {

@@ -18,7 +18,7 @@ pub use self::plan::{Change, FieldChange, Kind, Plan, PlannedRow};
 use self::{apply::Apply, known::Picture};
 pub(super) use self::{
     apply::{Codes, kept},
-    plan::{adult_fields, child_fields, date, field},
+    plan::{adult_fields, child_fields, date, field, fingerprint},
 };
 use super::{Desk, DeskError, ente_of, trail, undo::keep_batch};
 use crate::{

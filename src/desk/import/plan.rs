@@ -1,6 +1,9 @@
 //! What an import would change: pure, from the files' rows and a picture of what stands.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Write as _,
+};
 
 use chrono::{NaiveDate, Weekday, WeekdaySet};
 use serde::Serialize;
@@ -91,8 +94,7 @@ pub struct Plan {
 impl Plan {
     /// The same for the same changes, however often they are planned.
     pub fn fingerprint(&self) -> String {
-        let json = serde_json::to_vec(&(&self.rows, &self.counts)).unwrap_or_default();
-        Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+        fingerprint(&(&self.rows, &self.counts))
     }
 
     /// Would it change nothing?
@@ -101,6 +103,18 @@ impl Plan {
     }
 }
 
+/// SHA-256 in hex of what serialises so.
+pub(crate) fn fingerprint<T: Serialize>(of: &T) -> String {
+    let json = serde_json::to_vec(of).unwrap_or_default();
+    Sha256::digest(json).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// A term's row and days, as known.
+type KnownDays = (i64, NaiveDate, NaiveDate);
+
 /// What is to be written.
 #[derive(Default)]
 pub(super) struct Work {
@@ -108,7 +122,7 @@ pub(super) struct Work {
     pub(super) new_year: Option<String>,
     pub(super) schools: Vec<(Option<(i64, String)>, SchoolRow)>,
     pub(super) classes: Vec<(Option<(i64, WeekdaySet)>, ClassRow)>,
-    pub(super) terms: Vec<(Option<(i64, NaiveDate, NaiveDate)>, TermRow)>,
+    pub(super) terms: Vec<(Option<KnownDays>, TermRow)>,
     pub(super) closures: Vec<ClosureRow>,
     /// Adults by their place in the roster.
     pub(super) adults: Vec<(usize, Option<i64>, AdultState)>,
@@ -390,19 +404,16 @@ impl Planner<'_> {
         if before.is_some_and(|b| code.as_ref().is_some_and(|code| code.as_str() != b.code)) {
             fields.push(field("codice disdetta", "quello di prima".to_owned(), "un altro, scritto nel file".to_owned()));
         }
-        match before {
-            Some(_) => {
-                self.plan.counts.known_children += 1;
-                if fields.is_empty() {
-                    self.plan.unchanged += 1;
-                    return;
-                }
-                self.plan.counts.changed_children += 1;
+        if before.is_some() {
+            self.plan.counts.known_children += 1;
+            if fields.is_empty() {
+                self.plan.unchanged += 1;
+                return;
             }
-            None => {
-                fields.retain(|f| f.name != "cognome" && f.name != "nome" && f.name != "classe");
-                self.plan.counts.new_children += 1;
-            }
+            self.plan.counts.changed_children += 1;
+        } else {
+            fields.retain(|f| f.name != "cognome" && f.name != "nome" && f.name != "classe");
+            self.plan.counts.new_children += 1;
         }
         self.plan.rows.push(PlannedRow {
             kind: Kind::Child,
@@ -430,9 +441,8 @@ impl Planner<'_> {
                     self.plan.counts.left_children += 1;
                     self.plan.work.children.push(ChildWork { known: Some(*id), state, class: None, code: None, links: None });
                 }
-                Some(_) => {}
                 None if child.enrolled_last.is_none() => self.plan.absent.push(title),
-                None => {}
+                _ => {}
             }
         }
     }

@@ -48,7 +48,7 @@ struct AskPage<'a> {
 }
 
 impl AskPage<'_> {
-    fn choices(&self) -> Vec<(String, String)> {
+    fn choices() -> Vec<(String, String)> {
         CHOICES.iter().map(|(word, choice)| ((*word).to_owned(), capitalised(choice_in_words(*choice)))).collect()
     }
 }

@@ -58,7 +58,7 @@ struct EditPage<'a> {
 }
 
 impl EditPage<'_> {
-    fn diets(&self) -> String {
+    fn diets() -> String {
         KNOWN_DIETS.join(", ")
     }
 }
