@@ -150,16 +150,13 @@ async fn search(State(office): State<Arc<Office>>, page: Page, mut form: Form) -
     let choices = office.desk.choices(page.ente.id).await?;
     let newest = choices.years.first().map(|y| y.name.clone()).unwrap_or_default();
     let exact = office.desk.child_by_number(page.ente.id, &text).await?;
-    let (found, total) = match exact {
-        Some(child) => {
-            let found = office.desk.listed_child(page.ente.id, child).await?;
-            (found.into_iter().collect::<Vec<_>>(), 1)
-        }
-        None => {
-            let filter = ChildFilter { text, ..ChildFilter::default() };
-            let part = Part { offset: 0, limit: FOUND, descending: false };
-            office.desk.list_children(page.ente.id, &filter, Order::Name, part).await?
-        }
+    let (found, total) = if let Some(child) = exact {
+        let found = office.desk.listed_child(page.ente.id, child).await?;
+        (found.into_iter().collect::<Vec<_>>(), 1)
+    } else {
+        let filter = ChildFilter { text, ..ChildFilter::default() };
+        let part = Part { offset: 0, limit: FOUND, descending: false };
+        office.desk.list_children(page.ente.id, &filter, Order::Name, part).await?
     };
     let rows: Vec<_> = found.into_iter().map(|child| row(child, &newest)).collect();
     let list = List::of(&SPEC, None);
@@ -316,7 +313,7 @@ fn month_asked(query: Option<&str>, today: NaiveDate) -> NaiveDate {
     asked.filter(|month| (2000..=2200).contains(&month.year())).unwrap_or(today).with_day(1).unwrap_or(today)
 }
 
-fn cell(day: &MonthDay, today: NaiveDate) -> Cell {
+fn cell(day: MonthDay, today: NaiveDate) -> Cell {
     let (symbol, word, css) = state_in_words(day.state);
     let mut title = format!("{}: {}", day_in_words(day.day), word.to_lowercase());
     if day.state == DayState::NoService {
@@ -347,7 +344,7 @@ fn weeks(days: &[MonthDay], today: NaiveDate) -> Vec<Vec<Cell>> {
         || Cell { day: None, number: 0, symbol: "", word: "", css: "", title: String::new(), open: false, corrected: false, today: false };
     let lead = days.first().map_or(0, |d| d.day.weekday().num_days_from_monday() as usize);
     let mut cells: Vec<Cell> = (0..lead).map(|_| empty()).collect();
-    cells.extend(days.iter().map(|day| cell(day, today)));
+    cells.extend(days.iter().map(|day| cell(*day, today)));
     while !cells.len().is_multiple_of(7) {
         cells.push(empty());
     }
