@@ -45,7 +45,7 @@ fn pages() -> Vec<(&'static str, &'static str, Option<&'static str>)> {
         ("children of a diet", "/ufficio/bambini?dieta=vegana", None),
         ("children of a school", "/ufficio/bambini?scuola=7&righe=100", None),
         ("search: a surname's beginning", "/ufficio/bambini/cerca", Some("ros")),
-        ("search: one letter", "/ufficio/bambini/cerca", Some("m")),
+        ("search: two letters", "/ufficio/bambini/cerca", Some("ma")),
         ("search: surname, name, class", "/ufficio/bambini/cerca", Some("bian giu 3a")),
         ("search: school", "/ufficio/bambini/cerca", Some("borgo rossi")),
         ("a child", "/ufficio/bambini/1{n}", None),
@@ -92,7 +92,7 @@ impl Client {
         let bytes = axum::body::to_bytes(body, 64 << 20).await.unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((_, rest)) = text.split_once(r#"name="_csrf" value=""#) {
-            self.csrf = rest.split('"').next().unwrap_or_default().to_owned();
+            rest.split('"').next().unwrap_or_default().clone_into(&mut self.csrf);
         }
         (parts.status, text)
     }

@@ -153,16 +153,27 @@ fn typed_words(text: &str) -> Vec<String> {
     fold(text).split(' ').filter(|word| !word.is_empty()).take(MOST_WORDS).map(str::to_owned).collect()
 }
 
-/// Everything from `WHERE` on that says which children.
-fn which_children(ente: EnteId, filter: &ChildFilter) -> Question {
+/// Everything from `WHERE` on that says which children: of `child k`, or with `by_class` of `school_class c` and `child k`, where the classes
+/// are read first. `places` says of each typed word whether a class or school is called so: only then need the classes be looked at.
+fn which_children(ente: EnteId, filter: &ChildFilter, by_class: bool, places: &[bool]) -> Question {
     let mut q = Question::default();
     q.number(ente.0);
-    let mut sql = String::from(" WHERE k.class_id = c.id AND s.id = c.school_id AND y.id = c.school_year_id AND k.ente_id = $1");
+    let mut sql = String::from(if by_class {
+        " WHERE k.class_id = c.id AND c.school_id IN (SELECT id FROM school WHERE ente_id = $1)"
+    } else {
+        " WHERE k.ente_id = $1"
+    });
+    let mut of_class = String::new();
     if let Some(year) = filter.year {
-        let _ = write!(sql, " AND c.school_year_id = ${}", q.number(year));
+        let _ = write!(of_class, " AND c.school_year_id = ${}", q.number(year));
     }
     if let Some(school) = filter.school {
-        let _ = write!(sql, " AND c.school_id = ${}", q.number(school));
+        let _ = write!(of_class, " AND c.school_id = ${}", q.number(school));
+    }
+    if by_class {
+        sql.push_str(&of_class);
+    } else if !of_class.is_empty() {
+        let _ = write!(sql, " AND k.class_id IN (SELECT c.id FROM school_class c WHERE TRUE{of_class})");
     }
     if let Some(class) = filter.class {
         let _ = write!(sql, " AND k.class_id = ${}", q.number(class));
@@ -170,33 +181,38 @@ fn which_children(ente: EnteId, filter: &ChildFilter) -> Question {
     if let Some(diet) = &filter.diet {
         let _ = write!(sql, " AND k.diet = ${}", q.text(diet.clone()));
     }
-    for word in typed_words(&filter.text) {
-        let (from, below) = q.range(&word);
-        let _ = write!(
-            sql,
-            " AND k.id IN (SELECT child_id FROM child_word WHERE ente_id = $1 AND word >= ${from} AND word < ${below}
-                UNION SELECT x.id FROM class_word w JOIN child x ON x.class_id = w.class_id
-                WHERE w.ente_id = $1 AND w.word >= ${from} AND w.word < ${below})"
-        );
+    for (n, word) in typed_words(&filter.text).iter().enumerate() {
+        let (from, below) = q.range(word);
+        let own = format!("k.id IN (SELECT child_id FROM child_word WHERE ente_id = $1 AND word >= ${from} AND word < ${below})");
+        if places.get(n).copied().unwrap_or(true) {
+            let _ = write!(
+                sql,
+                " AND ({own} OR k.class_id IN (SELECT class_id FROM class_word WHERE ente_id = $1 AND word >= ${from} AND word < ${below}))"
+            );
+        } else {
+            let _ = write!(sql, " AND {own}");
+        }
     }
     q.sql = sql;
     q
 }
 
-/// The statement of a list of children.
-fn list_children(ente: EnteId, filter: &ChildFilter, order: Order, page: Page) -> Question {
-    let mut q = which_children(ente, filter);
+/// The statement of a list of children: a page of rows from an index alone, then what is shown of them.
+fn list_children(ente: EnteId, filter: &ChildFilter, order: Order, page: Page, places: &[bool]) -> Question {
+    let mut q = which_children(ente, filter, order == Order::Class, places);
     let down = if page.descending { " DESC" } else { "" };
     // With CROSS JOIN SQLite reads the tables in this order, that of the index which the list is sorted by.
     let (from, order) = match order {
-        Order::Name => ("child k CROSS JOIN school_class c", format!("k.sort_name{down}, k.id{down}")),
-        Order::Diet => ("child k CROSS JOIN school_class c", format!("k.diet{down}, k.sort_name{down}, k.id{down}")),
+        Order::Name => ("child k", format!("k.sort_name{down}, k.id{down}")),
+        Order::Diet => ("child k", format!("k.diet{down}, k.sort_name{down}, k.id{down}")),
         Order::Class => ("school_class c CROSS JOIN child k", format!("c.sort_name{down}, c.id{down}, k.sort_name{down}, k.id{down}")),
     };
     let (limit, offset) = (q.number(page.limit), q.number(page.offset));
     q.sql = format!(
         "SELECT k.id, k.last_name, k.first_name, s.name AS school, c.name AS class, y.name AS year, k.diet, k.enrolled_last
-            FROM {from} CROSS JOIN school s CROSS JOIN school_year y{} ORDER BY {order} LIMIT ${limit} OFFSET ${offset}",
+            FROM (SELECT k.id FROM {from}{} ORDER BY {order} LIMIT ${limit} OFFSET ${offset}) p
+            JOIN child k ON k.id = p.id JOIN school_class c ON c.id = k.class_id JOIN school s ON s.id = c.school_id
+            JOIN school_year y ON y.id = c.school_year_id ORDER BY {order}",
         q.sql
     );
     q
@@ -224,7 +240,8 @@ impl Tx {
         order: Order,
         page: Page,
     ) -> Result<Vec<ListedChild>, StoreError> {
-        let Question { sql, args } = list_children(ente, filter, order, page);
+        let places = self.words_of_places(ente, filter).await?;
+        let Question { sql, args } = list_children(ente, filter, order, page, &places);
         Ok(on!(self, |c| bound!(sqlx::query_as(AssertSqlSafe(sql.as_str())), &args).fetch_all(c))?)
     }
 
@@ -236,10 +253,25 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(child.0).bind(ente.0).fetch_optional(c))?)
     }
 
+    /// Which of the typed words a class or school of this ente is called by.
+    async fn words_of_places(&mut self, ente: EnteId, filter: &ChildFilter) -> Result<Vec<bool>, StoreError> {
+        const SQL: &str = "SELECT EXISTS (SELECT 1 FROM class_word WHERE ente_id = $1 AND word >= $2 AND word < $3)";
+        let mut places = Vec::new();
+        for word in typed_words(&filter.text) {
+            let below = format!("{word}\u{10ffff}");
+            places.push(on!(self, |c| sqlx::query_scalar(SQL).bind(ente.0).bind(&word).bind(&below).fetch_one(c))?);
+        }
+        Ok(places)
+    }
+
     /// How many children the filter leaves.
     pub async fn count_children(&mut self, ente: EnteId, filter: &ChildFilter) -> Result<i64, StoreError> {
-        let Question { sql, args } = which_children(ente, filter);
-        let sql = format!("SELECT COUNT(*) FROM child k, school_class c, school s, school_year y{sql}");
+        let places = self.words_of_places(ente, filter).await?;
+        // By classes an index alone has all that is counted.
+        let by_class = filter.text.is_empty() && filter.diet.is_none();
+        let Question { sql, args } = which_children(ente, filter, by_class, &places);
+        let from = if by_class { "school_class c CROSS JOIN child k" } else { "child k" };
+        let sql = format!("SELECT COUNT(*) FROM {from}{sql}");
         Ok(on!(self, |c| bound!(sqlx::query_scalar(AssertSqlSafe(sql.as_str())), &args).fetch_one(c))?)
     }
 
@@ -251,7 +283,8 @@ impl Tx {
         order: Order,
         page: Page,
     ) -> Result<Vec<String>, StoreError> {
-        let Question { sql, args } = list_children(ente, filter, order, page);
+        let places = self.words_of_places(ente, filter).await?;
+        let Question { sql, args } = list_children(ente, filter, order, page, &places);
         self.plan_of(&sql, &args).await
     }
 

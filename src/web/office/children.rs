@@ -149,6 +149,11 @@ async fn search(State(office): State<Arc<Office>>, page: Page, mut form: Form) -
     let text = form.take_optional_text("testo", "Che cosa cerca", 100).unwrap_or_default();
     let choices = office.desk.choices(page.ente.id).await?;
     let newest = choices.years.first().map(|y| y.name.clone()).unwrap_or_default();
+    if crate::canteen::roster::fold(&text).chars().count() < 2 {
+        form.wrong("testo", "Cerca", "Scriva almeno due lettere.");
+        let page = page.under("Bambini", "/ufficio/bambini").titled("Ricerca");
+        return page.show(&ListPage { searched: true, ..ListPage::new(&page, &form, &List::of(&SPEC, None), &[], 0, &choices) });
+    }
     let exact = office.desk.child_by_number(page.ente.id, &text).await?;
     let (found, total) = if let Some(child) = exact {
         let found = office.desk.listed_child(page.ente.id, child).await?;
