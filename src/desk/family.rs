@@ -222,6 +222,17 @@ impl Desk {
         Ok(Choices { years, classes, schools: tx.schools(ente).await?, diets: tx.diets(ente).await? })
     }
 
+    /// As [`Self::choices`], without counting the children of the classes: for what is shown at each key typed.
+    pub async fn filters(&self, ente: EnteId) -> Result<Choices, DeskError> {
+        let mut tx = self.db.read().await?;
+        let years = tx.school_years(ente).await?;
+        let classes = match years.first() {
+            Some(year) => tx.class_names(year.id).await?,
+            None => vec![],
+        };
+        Ok(Choices { years, classes, schools: tx.schools(ente).await?, diets: tx.diets(ente).await? })
+    }
+
     /// The page of a child, with its days from `first` to `last`. Who looked is noted by the caller.
     pub async fn child_file(&self, ente: EnteId, child: ChildId, first: NaiveDate, last: NaiveDate) -> Result<ChildFile, DeskError> {
         let mut tx = self.db.read().await?;

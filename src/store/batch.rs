@@ -270,6 +270,13 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(year).fetch_all(c))?)
     }
 
+    /// The classes of a school year by school and name; nobody is counted.
+    pub async fn class_names(&mut self, year: i64) -> Result<Vec<ClassSize>, StoreError> {
+        const SQL: &str = "SELECT c.id, c.school_id, s.name AS school, c.name, c.weekdays, CAST(0 AS BIGINT) AS children
+            FROM school_class c JOIN school s ON s.id = c.school_id WHERE c.school_year_id = $1 ORDER BY c.sort_name, c.id";
+        Ok(on!(self, |c| sqlx::query_as(SQL).bind(year).fetch_all(c))?)
+    }
+
     /// Keeps uploaded files until they are applied, and forgets those that came before `stale`.
     pub async fn add_upload(
         &mut self,

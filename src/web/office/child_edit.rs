@@ -114,7 +114,7 @@ fn take(form: &mut Form) -> ChildEdit {
 
 /// The classes to choose from: this year's, and the child's own where it is of another.
 async fn classes(office: &Office, page: &Page, own: Option<(i64, String)>) -> Result<Vec<(String, String)>, Oops> {
-    let choices = office.desk.choices(page.ente.id).await?;
+    let choices = office.desk.filters(page.ente.id).await?;
     let mut classes: Vec<_> = choices.classes.iter().map(|c| (c.id.to_string(), format!("{}, {}", c.name, c.school))).collect();
     if let Some((id, name)) = own.filter(|(id, _)| !choices.classes.iter().any(|c| c.id == *id)) {
         classes.push((id.to_string(), name));

@@ -124,7 +124,7 @@ fn row(child: ListedChild, latest: &str) -> Row {
 
 async fn list(State(office): State<Arc<Office>>, page: Page, RawQuery(query): RawQuery) -> Answer {
     let list = List::of(&SPEC, query.as_deref());
-    let choices = office.desk.choices(page.ente.id).await?;
+    let choices = office.desk.filters(page.ente.id).await?;
     let number = |name: &str| list.filter(name).parse::<i64>().ok();
     let latest = choices.years.first().map(|y| y.id);
     let filter = ChildFilter {
@@ -147,7 +147,7 @@ async fn list(State(office): State<Arc<Office>>, page: Page, RawQuery(query): Ra
 /// By words or by number. Sent as a form: what was typed is in no address and no log.
 async fn search(State(office): State<Arc<Office>>, page: Page, mut form: Form) -> Answer {
     let text = form.take_optional_text("testo", "Che cosa cerca", 100).unwrap_or_default();
-    let choices = office.desk.choices(page.ente.id).await?;
+    let choices = office.desk.filters(page.ente.id).await?;
     let newest = choices.years.first().map(|y| y.name.clone()).unwrap_or_default();
     if crate::canteen::roster::fold(&text).chars().count() < 2 {
         form.wrong("testo", "Cerca", "Scriva almeno due lettere.");

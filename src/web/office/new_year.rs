@@ -130,7 +130,7 @@ fn take(form: &mut Form, classes: &[i64]) -> NewYear {
 }
 
 async fn classes(office: &Office, page: &Page) -> Result<Vec<i64>, Oops> {
-    Ok(office.desk.choices(page.ente.id).await?.classes.iter().map(|c| c.id).collect())
+    Ok(office.desk.filters(page.ente.id).await?.classes.iter().map(|c| c.id).collect())
 }
 
 async fn look(State(office): State<Arc<Office>>, page: Page, mut form: Form) -> Answer {
