@@ -9,6 +9,7 @@ pub mod demo;
 pub mod fiscal_code;
 pub mod holidays;
 pub mod marks;
+pub mod promotion;
 pub mod roster;
 pub mod rule;
 pub mod types;

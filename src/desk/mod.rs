@@ -1,20 +1,25 @@
 //! The desk: use cases, one transaction each (design §2).
 
+pub mod archive;
 pub mod audit;
+pub mod behalf;
 pub mod call_file;
 pub mod calls;
 pub mod child;
 pub mod closing;
 pub mod explain;
 pub mod export;
+pub mod family;
 pub mod guard;
 pub mod import;
 pub mod line;
 pub mod operate;
 pub mod people;
+pub mod rollover;
 pub mod roster_file;
 pub mod telephone;
 pub mod trail;
+pub mod undo;
 
 use crate::{
     canteen::{ChildId, EnteId, code::ChildCode},

@@ -63,11 +63,15 @@ mod page;
 mod seal;
 
 // Areas: one line each here and in `areas`.
+mod behalf;
 mod calendar;
+mod child_edit;
 mod children;
 mod families;
+mod imports;
 mod letters;
 mod line;
+mod new_year;
 mod news;
 mod people;
 mod profile;
