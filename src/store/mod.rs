@@ -10,6 +10,7 @@ mod ente;
 mod guard;
 mod meal;
 mod operation;
+mod passkey;
 mod person;
 mod roster;
 mod session;
@@ -31,10 +32,11 @@ pub use self::{
     guard::{GuessCounts, WrongCaller},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{NewOperation, StoredOperation, Verdict},
+    passkey::PasskeyRow,
     person::{NewPerson, PersonRow, PersonSecrets},
     roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
     session::{FailureCounts, NewSession, SessionRow},
-    trail::{NewTrailLine, TrailRow},
+    trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};
 
