@@ -192,7 +192,7 @@ struct Recovery<'a> {
 async fn begin_totp(State(office): State<Arc<Office>>, page: Page, mut form: Form) -> Answer {
     let sealed = office.sealer.open(SECRET, form.value("segreto")).and_then(|plain| String::from_utf8(plain).ok());
     let secret = sealed.and_then(|s| s.strip_prefix(&format!("{}:", page.person.id)).map(ToOwned::to_owned));
-    let Some(secret) = secret else { return Err(super::Oops::Forged) };
+    let Some(secret) = secret else { return Err(super::Oops::Bad("no secret of ours")) };
     let code = form.take_text("codice", "Codice dell'app", 20);
     if !form.is_bad() {
         match office.desk.begin_totp(&page.actor(), page.session, &secret, &code).await {
