@@ -14,6 +14,7 @@ mod guard;
 mod meal;
 mod operation;
 mod people;
+mod passkey;
 mod person;
 mod roster;
 mod search;
@@ -42,12 +43,13 @@ pub use self::{
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     people::{AdultState, ChildState, Versioned},
+    passkey::PasskeyRow,
     person::{NewPerson, PersonRow, PersonSecrets},
     roster::{ClassKey, SchoolKey, SchoolYearRow},
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     together::{Doing, Together},
-    trail::{NewTrailLine, TrailRow},
+    trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};
 

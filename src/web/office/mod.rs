@@ -84,6 +84,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::{Router, middleware, routing::any};
+use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
@@ -98,7 +99,8 @@ pub use self::{
     seal::Sealer,
 };
 use crate::{
-    desk::{Desk, people::Limits},
+    desk::{Desk, explain::day_in_words, people::Limits},
+    store::Ente,
     telephony::sip::Monitor,
 };
 
@@ -166,6 +168,12 @@ impl Office {
             streams: Arc::new(Semaphore::new(STREAMS)),
         }))
     }
+}
+
+/// An instant as people read it, in the ente's time zone: "giovedì 12 ottobre 2026, 8:55".
+pub fn when(ente: &Ente, at: DateTime<Utc>) -> String {
+    let local = ente.window.local(at);
+    format!("{}, {}", day_in_words(local.date()), local.format("%-H:%M"))
 }
 
 /// Every route with what it needs, for the test that tries each role.
