@@ -13,8 +13,8 @@ mod ente;
 mod guard;
 mod meal;
 mod operation;
-mod people;
 mod passkey;
+mod people;
 mod person;
 mod roster;
 mod search;
@@ -42,8 +42,8 @@ pub use self::{
     guard::{GuessCounts, WrongCaller},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
-    people::{AdultState, ChildState, Versioned},
     passkey::PasskeyRow,
+    people::{AdultState, ChildState, Versioned},
     person::{NewPerson, PersonRow, PersonSecrets},
     roster::{ClassKey, SchoolKey, SchoolYearRow},
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
