@@ -84,8 +84,13 @@ impl Chromium {
         let pages = world.router.clone().into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, pages).await.unwrap() });
 
-        let mut child =
-            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("chromedriver");
+        let mut child = Command::new("chromedriver")
+            .arg("--port=0")
+            .env("LANGUAGE", "it")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let driver = Driver(child);
         let port = tokio::task::spawn_blocking(move || {
