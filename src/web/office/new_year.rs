@@ -16,6 +16,7 @@ use crate::{
 };
 
 const BACK: &str = "/ufficio/bambini/anno";
+const NO_YEAR: &str = "Non c'è ancora nessun anno scolastico: importi prima il calendario.";
 
 pub(super) fn routes(area: Area) -> Area {
     area.get("/ufficio/bambini/anno", Permission::ChangeFamilies, ask).post("/ufficio/bambini/anno", Permission::ChangeFamilies, look).post(
@@ -92,11 +93,7 @@ fn lines(plan: &RolloverPlan) -> Vec<Line> {
 
 async fn ask(State(office): State<Arc<Office>>, page: Page) -> Answer {
     let Some(new) = office.desk.propose_year(page.ente.id).await? else {
-        return page.on_with(
-            "/ufficio/bambini/importazioni",
-            FlashKind::Warning,
-            "Non c'è ancora nessun anno scolastico: importi prima il calendario.",
-        );
+        return page.on_with("/ufficio/bambini/importazioni", FlashKind::Warning, NO_YEAR);
     };
     let plan = office.desk.plan_rollover(page.ente.id, &new).await.map_err(broken)?;
     let mut form = Form::showing([("nome", new.name), ("primo", new.first.to_string()), ("ultimo", new.last.to_string())]);
@@ -110,6 +107,7 @@ async fn ask(State(office): State<Arc<Office>>, page: Page) -> Answer {
 fn broken(error: RolloverError) -> Oops {
     match error {
         RolloverError::Desk(error) => error.into(),
+        RolloverError::NoYear => Oops::Conflict(NO_YEAR.to_owned()),
         other => Oops::Broken(other.into()),
     }
 }
