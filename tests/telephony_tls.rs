@@ -21,7 +21,7 @@ use pki::Authority;
 use telephony_support::{LINE, Line, PATIENCE, SHORT, config, sipp_at};
 use tls_peer::{TlsPeer, header};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
@@ -164,6 +164,17 @@ async fn what_comes_by_tls_passes_the_gate() {
     line.server.drain(Duration::from_secs(1)).await;
 }
 
+/// The next message, which has no body.
+async fn whole_head<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<String> {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        if timeout(PATIENCE, stream.read_buf(&mut text)).await.expect("a message")? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(String::from_utf8(text).unwrap())
+}
+
 /// Takes one TLS connection in, and the first message on it.
 async fn take_in(listener: &TcpListener, (certificate, key): &(PathBuf, PathBuf)) -> std::io::Result<(TlsStream<TcpStream>, String)> {
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().unwrap();
@@ -171,13 +182,35 @@ async fn take_in(listener: &TcpListener, (certificate, key): &(PathBuf, PathBuf)
     let config = config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
     let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("the line connects").unwrap();
     let mut stream = timeout(PATIENCE, TlsAcceptor::from(Arc::new(config)).accept(stream)).await.expect("a handshake")?;
-    let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\n") {
-        if timeout(PATIENCE, stream.read_buf(&mut text)).await.expect("a message")? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
+    let text = whole_head(&mut stream).await?;
+    Ok((stream, text))
+}
+
+/// A call by TLS whose connection is gone; what its caller is reached by from now on is this listener.
+async fn abandoned_call(line: &Line, authority: &Authority, listener: &TcpListener, by: &'static str) {
+    let mut peer = TlsPeer::connect(tls_address(line), &authority.certificate, None).await.unwrap();
+    (peer.contact, peer.contact_by) = (listener.local_addr().unwrap(), by);
+    peer.call(LINE).await;
+    drop(peer);
+    let began = Instant::now();
+    while line.server.monitor().stats().connections > 0 {
+        assert!(began.elapsed() < PATIENCE, "the line does not notice that the connection is gone");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok((stream, String::from_utf8(text).unwrap()))
+}
+
+/// Answers a BYE, after malformed messages that are answered, or passed over, and do no harm.
+async fn answer_bye<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, bye: &str) {
+    assert!(bye.starts_with("BYE sip:caller@127.0.0.1"), "{bye}");
+    let echo = |name: &str| format!("{name}: {}\r\n", header(bye, name));
+    let headers: String = ["Via", "From", "To", "Call-ID"].map(echo).concat();
+    let answer = |cseq: &str| format!("SIP/2.0 200 OK\r\n{headers}CSeq: {cseq}\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(answer("none").as_bytes()).await.unwrap();
+    let options = format!("OPTIONS sip:line@127.0.0.1 SIP/2.0\r\n{headers}CSeq: none\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(options.as_bytes()).await.unwrap();
+    let refusal = whole_head(stream).await.unwrap();
+    assert!(refusal.starts_with("SIP/2.0 400 Malformed CSeq"), "{refusal}");
+    stream.write_all(answer(header(bye, "CSeq")).as_bytes()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,32 +224,35 @@ async fn a_connection_that_is_gone_is_made_anew_to_whom_we_trust() {
         config.tls.ca = Some(authority.certificate.clone());
         let line = Line::start(config).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut peer = TlsPeer::connect(tls_address(&line), &authority.certificate, None).await.unwrap();
-        peer.contact = listener.local_addr().unwrap();
-        peer.call(LINE).await;
-        drop(peer);
-        let (monitor, handler) = (line.server.monitor(), Arc::clone(&line.handler));
-        let began = Instant::now();
-        while monitor.stats().connections > 0 {
-            assert!(began.elapsed() < PATIENCE, "the line does not notice that the connection is gone");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        abandoned_call(&line, &authority, &listener, "tls").await;
+        let handler = Arc::clone(&line.handler);
         // The line hangs up.
         let ending = tokio::spawn(line.server.drain(Duration::ZERO));
         let taken = take_in(&listener, &shown).await;
         assert_eq!(taken.is_ok(), trusted, "{:?}", taken.map(|(_, text)| text));
         if let Ok((mut stream, bye)) = taken {
-            assert!(bye.starts_with("BYE sip:caller@127.0.0.1"), "{bye}");
-            let echo = |name: &str| format!("{name}: {}\r\n", header(&bye, name));
-            let headers: String = ["Via", "From", "To", "Call-ID"].map(echo).concat();
-            let answer = |cseq: &str| format!("SIP/2.0 200 OK\r\n{headers}CSeq: {cseq}\r\nContent-Length: 0\r\n\r\n");
-            // A malformed message is passed over, and does no harm.
-            stream.write_all(answer("none").as_bytes()).await.unwrap();
-            stream.write_all(answer(header(&bye, "CSeq")).as_bytes()).await.unwrap();
+            answer_bye(&mut stream, &bye).await;
             handler.wait_for_records(1).await;
         }
         ending.await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_connection_that_the_stack_needs_passes_the_gate_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new(dir.path(), "authority");
+    let own = authority.sign("own", "localhost");
+    let line = Line::start(with_tls(24_380..=24_399, (&own.0, &own.1))).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    abandoned_call(&line, &authority, &listener, "tcp").await;
+    let handler = Arc::clone(&line.handler);
+    let ending = tokio::spawn(line.server.drain(Duration::ZERO));
+    let (mut stream, _) = timeout(PATIENCE, listener.accept()).await.expect("the line connects").unwrap();
+    let bye = whole_head(&mut stream).await.unwrap();
+    answer_bye(&mut stream, &bye).await;
+    handler.wait_for_records(1).await;
+    ending.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

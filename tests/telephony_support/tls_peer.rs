@@ -33,6 +33,8 @@ pub struct TlsPeer {
     from: SocketAddr,
     /// Where it wants to be reached.
     pub contact: SocketAddr,
+    /// By which transport.
+    pub contact_by: &'static str,
 }
 
 impl TlsPeer {
@@ -55,7 +57,7 @@ impl TlsPeer {
         let from = stream.local_addr()?;
         let name = ServerName::try_from("localhost").expect("a name");
         let stream = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await??;
-        Ok(Self { stream, unread: Vec::new(), call_id: 0, to, from, contact: from })
+        Ok(Self { stream, unread: Vec::new(), call_id: 0, to, from, contact: from, contact_by: "tls" })
     }
 
     /// The certificate that the line has shown.
@@ -65,12 +67,12 @@ impl TlsPeer {
 
     /// Sends a request of the present call; `to_tag` once there is one.
     pub async fn request(&mut self, method: &str, number: &str, cseq: u32, to_tag: &str, body: &str) -> io::Result<()> {
-        let (from, to, call, contact) = (self.from, self.to, self.call_id, self.contact);
+        let (from, to, call, contact, by) = (self.from, self.to, self.call_id, self.contact, self.contact_by);
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         let text = format!(
             "{method} sip:{number}@{to};transport=tls SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bK{method}{cseq}{call}\r\n\
              From: <sip:0182970000@{from}>;tag=a{call}\r\nTo: <sip:{number}@{to}>{to_tag}\r\nCall-ID: {call}-{from}\r\nCSeq: {cseq} {method}\r\n\
-             Contact: <sip:caller@{contact};transport=tls>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+             Contact: <sip:caller@{contact};transport={by}>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.send(&text).await

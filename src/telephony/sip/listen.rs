@@ -44,8 +44,6 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(8);
 const KEEPALIVE: Duration = Duration::from_mins(1);
 /// A peer that takes nothing for so long is gone.
 const SEND_PATIENCE: Duration = Duration::from_secs(30);
-/// Without a word for so long a connection that the stack has opened is closed.
-pub(super) const IDLE: Duration = Duration::from_mins(15);
 /// Room for datagrams in the kernel, in bytes: a second of the heaviest signalling. The system may grant less (`net.core.rmem_max`).
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// The wait after a connection could not be taken in (no file descriptors, mostly).
@@ -259,7 +257,7 @@ impl Gatekeeper {
             Some(tls) => {
                 let context = tls.contexts().server.clone().ok_or("no certificate")?;
                 let stream = timeout(HANDSHAKE_PATIENCE, TlsAcceptor::from(context).accept(stream)).await??;
-                Opened::encrypted(stream, local, peer, token.clone()).await?
+                Opened::encrypted(stream, local, peer, token.clone())?
             }
         };
         let reader = Reader { shared: Arc::clone(&self.shared), endpoint: Arc::clone(&self.endpoint), peer, ours: false };

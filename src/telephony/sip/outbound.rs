@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use rsipstack::{
         key::{TransactionKey, TransactionRole},
         transaction::Transaction,
     },
-    transport::{SipAddr, SipConnection, connection::KEEPALIVE_REQUEST},
+    transport::{SipAddr, SipConnection, StreamConnector, connection::KEEPALIVE_REQUEST},
 };
 use tokio::{
     net::TcpStream,
@@ -81,9 +81,32 @@ pub(super) struct Outbound {
     /// The UDP sockets.
     pub udp: Vec<(SocketAddr, SipConnection)>,
     pub dns: Dns,
-    /// Connections that we have opened, one for each target.
-    pub flows: Mutex<HashMap<(Transport, SocketAddr), SipConnection>>,
+    /// Connections that we have opened, one for each target and purpose.
+    pub flows: Mutex<HashMap<(Transport, SocketAddr, Purpose), SipConnection>>,
     pub stop: CancellationToken,
+}
+
+/// What a connection is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    /// A trunk: its calls may come by it, so it is kept open.
+    Trunk,
+    /// Requests inside calls whose own connection is gone; it ends when nothing comes by it any more.
+    Call,
+}
+
+/// Opens connections for the stack as for ourselves: under our certificates and authorities, and what comes in by them passes the gate.
+pub(super) struct Dialler(pub Weak<Outbound>);
+
+#[async_trait::async_trait]
+impl StreamConnector for Dialler {
+    async fn connect(&self, target: &SipAddr, name: Option<&str>) -> rsipstack::Result<SipConnection> {
+        let outbound = self.0.upgrade().ok_or_else(|| rsipstack::Error::Error("the endpoint has ended".to_owned()))?;
+        let address = target.get_socketaddr()?;
+        let transport = target.r#type.and_then(|transport| Transport::try_from(transport).ok()).unwrap_or(Transport::Tcp);
+        let host = name.map_or_else(|| address.ip().to_string(), str::to_owned);
+        outbound.flow(&Target { address, transport, host }, Purpose::Call).await.map_err(rsipstack::Error::Error)
+    }
 }
 
 impl Outbound {
@@ -123,19 +146,20 @@ impl Outbound {
             }
             (connection.clone(), own.port())
         } else {
-            let connection = self.flow(target).await?;
+            let connection = self.flow(target, Purpose::Trunk).await?;
             let own = connection.get_addr().get_socketaddr().map_err(|e| e.to_string())?;
             (connection, self.config.port_at(target.transport, local).unwrap_or(own.port()))
         };
         Ok(Way { connection, told: SocketAddr::new(self.config.told_address(local, trunk), own_port) })
     }
 
-    async fn flow(&self, target: &Target) -> Result<SipConnection, String> {
-        let key = (target.transport, target.address);
+    /// The connection to `target`; opens one where there is none.
+    async fn flow(&self, target: &Target, purpose: Purpose) -> Result<SipConnection, String> {
+        let key = |purpose| (target.transport, target.address, purpose);
         {
             let mut flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
             flows.retain(|_, flow| !is_gone(flow));
-            if let Some(flow) = flows.get(&key) {
+            if let Some(flow) = flows.get(&key(Purpose::Trunk)).or_else(|| flows.get(&key(purpose))) {
                 return Ok(flow.clone());
             }
         }
@@ -148,8 +172,10 @@ impl Outbound {
                 debug!(%peer, %error, "a connection of ours");
             }
         });
-        tokio::spawn(keep_open(connection.clone()));
-        self.flows.lock().unwrap_or_else(PoisonError::into_inner).insert(key, connection.clone());
+        if purpose == Purpose::Trunk {
+            tokio::spawn(keep_open(connection.clone()));
+        }
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).insert(key(purpose), connection.clone());
         Ok(connection)
     }
 
@@ -164,7 +190,7 @@ impl Outbound {
         let name = ServerName::try_from(target.host.clone()).map_err(|e| e.to_string())?;
         let connector = TlsConnector::from(Arc::clone(&self.shared.tls.contexts().client));
         let stream = connector.connect(name, stream).await.map_err(|e| format!("TLS: {e}"))?;
-        Opened::encrypted(stream, local, target.address, token).await.map_err(|e| e.to_string())
+        Opened::encrypted(stream, local, target.address, token).map_err(|e| e.to_string())
     }
 
     /// A request that goes this way.

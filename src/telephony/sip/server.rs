@@ -32,11 +32,11 @@ use super::{
     keepalive::Pulse,
     leg::Legs,
     limits::{Rate, RateLimits},
-    listen::{Connections, Gatekeeper, IDLE, Sockets},
-    outbound::{Dns, Outbound, OwnVia},
+    listen::{Connections, Gatekeeper, Sockets},
+    outbound::{Dialler, Dns, Outbound, OwnVia},
     pinging::{Pinging, Whom},
     registering::Registering,
-    secure, signalling,
+    signalling,
     status::{TrunkStatus, trunk_status},
     tls::{Tls, TlsError},
     trunks::{Counted, Trunks},
@@ -187,6 +187,8 @@ pub(super) struct Shared {
 pub struct Server {
     shared: Arc<Shared>,
     endpoint: Endpoint,
+    /// The stack opens connections by it, and does not keep it.
+    _outbound: Arc<Outbound>,
     registrations: JoinSet<()>,
     /// Cancelled when the registrations are to be taken back.
     leave: CancellationToken,
@@ -265,8 +267,6 @@ impl Server {
         });
 
         let transports = TransportLayer::new(stop.clone());
-        transports.set_stream_idle_timeout(IDLE);
-        transports.set_tls_config(secure::dialling(&tls));
         let Sockets { udp, tcp, tls: secure } = sockets;
         let udp = listen_udp(udp, &shared, &stop).await?;
         for (_, connection) in &udp {
@@ -306,8 +306,9 @@ impl Server {
         tokio::spawn(watch_certificates(Arc::clone(&tls), stop.clone()));
         let leave = CancellationToken::new();
         let outbound = outbound(&shared, endpoint.inner.clone(), udp, &stop);
+        endpoint.inner.transport_layer.set_stream_connector(Arc::new(Dialler(Arc::downgrade(&outbound))));
         let registrations = look_after_trunks(&shared, &outbound, &leave, &stop);
-        Ok(Self { shared, endpoint, registrations, leave, stop, addresses })
+        Ok(Self { shared, endpoint, _outbound: outbound, registrations, leave, stop, addresses })
     }
 
     /// Where it listens.

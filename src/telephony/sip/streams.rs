@@ -65,13 +65,19 @@ pub(super) enum Ended {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Stack(#[from] rsipstack::Error),
+    Stack(Box<rsipstack::Error>),
     #[error("no message within the time for one")]
     TooSlow,
     #[error("a message longer than any")]
     TooLong,
     #[error("a message without an end")]
     Broken,
+}
+
+impl From<rsipstack::Error> for Ended {
+    fn from(error: rsipstack::Error) -> Self {
+        Self::Stack(Box::new(error))
+    }
 }
 
 impl Opened {
@@ -83,12 +89,12 @@ impl Opened {
     }
 
     /// An encrypted one, whose handshake is done; `local` and `peer` are its ends.
-    pub async fn encrypted<S>(stream: S, local: SocketAddr, peer: SocketAddr, token: CancellationToken) -> Result<Self, Ended>
+    pub fn encrypted<S>(stream: S, local: SocketAddr, peer: SocketAddr, token: CancellationToken) -> Result<Self, Ended>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (half, writing) = tokio::io::split(stream);
-        let connection = secure::connection(writing, local, peer, token.clone()).await?;
+        let connection = secure::connection(writing, local, peer, token.clone()).map_err(Ended::Stack)?;
         Ok(Self { connection, half: Box::new(half), token })
     }
 }

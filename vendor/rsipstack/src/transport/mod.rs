@@ -22,6 +22,7 @@ pub use tcp_listener::TcpListenerConnection;
 #[cfg(all(feature = "platform-tokio", feature = "rustls"))]
 pub use tls::{TlsConfig, TlsListenerConnection};
 pub use tls_platform::PlatformTlsConnection;
+pub use transport_layer::StreamConnector;
 pub use transport_layer::TransportLayer;
 pub use transport_layer::TransportWhitelist;
 #[cfg(all(feature = "platform-tokio", feature = "websocket"))]

@@ -60,14 +60,23 @@ impl PlatformTlsConnection {
             ..Default::default()
         };
         let stream = connector.connect(&config, addr).await?;
-        let local = SipAddr {
+        Self::from_stream(stream, target.clone(), cancel_token)
+    }
+
+    /// Wrap a stream whose handshake is done.
+    pub fn from_stream(
+        stream: alloc::boxed::Box<dyn crate::platform::tls::TlsStream>,
+        remote_addr: SipAddr,
+        cancel_token: Option<CancellationToken>,
+    ) -> Result<Self> {
+        let local_addr = SipAddr {
             r#type: Some(Transport::Tls),
             addr: stream.local_addr()?.into(),
         };
         Ok(Self {
             stream: Arc::from(stream),
-            local_addr: local,
-            remote_addr: target.clone(),
+            local_addr,
+            remote_addr,
             cancel_token,
         })
     }

@@ -141,6 +141,17 @@ impl DomainResolver for DefaultDomainResolver {
     }
 }
 
+/// Opens stream connections in place of the transport layer, for applications
+/// that read from their connections themselves (admission control, limits,
+/// certificates of their own).
+#[async_trait::async_trait]
+pub trait StreamConnector: Send + Sync {
+    /// A connection to `target`, which is resolved; `name` is the domain that
+    /// it was resolved from, the identity to look for in a certificate. The
+    /// layer only sends on the connection: whoever opened it reads from it.
+    async fn connect(&self, target: &SipAddr, name: Option<&str>) -> Result<SipConnection>;
+}
+
 pub struct TransportLayerInner {
     pub(crate) cancel_token: CancellationToken,
     listens: Arc<RwLock<Vec<SipConnection>>>, // listening transports
@@ -153,6 +164,7 @@ pub struct TransportLayerInner {
     pub(crate) transport_rx: Mutex<Option<TransportReceiver>>,
     pub domain_resolver: Box<dyn DomainResolver>,
     whitelist: RwLock<Option<TransportWhitelistRef>>,
+    stream_connector: RwLock<Option<Arc<dyn StreamConnector>>>,
     #[cfg(all(feature = "platform-tokio", feature = "rustls"))]
     tls_config: RwLock<Option<TlsConfig>>,
     #[cfg(all(feature = "platform-tokio", feature = "websocket"))]
@@ -192,6 +204,7 @@ impl TransportLayer {
             transport_rx: Mutex::new(Some(transport_rx)),
             domain_resolver,
             whitelist: RwLock::new(None),
+            stream_connector: RwLock::new(None),
             #[cfg(all(feature = "platform-tokio", feature = "rustls"))]
             tls_config: RwLock::new(None),
             #[cfg(all(feature = "platform-tokio", feature = "websocket"))]
@@ -334,6 +347,11 @@ impl TransportLayer {
     /// Remove the whitelist callback.
     pub fn clear_whitelist(&self) {
         self.inner.set_whitelist(None);
+    }
+
+    /// Have stream connections opened by `connector` from now on.
+    pub fn set_stream_connector(&self, connector: Arc<dyn StreamConnector>) {
+        *self.inner.stream_connector.write() = Some(connector);
     }
 
     #[cfg(all(feature = "platform-tokio", feature = "rustls"))]
@@ -524,6 +542,15 @@ impl TransportLayerInner {
             // hint the most recent registration is the best delivery target.
             if let Some(transport) = connections.last() {
                 return Ok((transport.clone(), target.clone()));
+            }
+        }
+        if let Some(Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss) =
+            target.r#type
+        {
+            let connector = self.stream_connector.read().clone();
+            if let Some(connector) = connector {
+                let connection = connector.connect(target, original_domain.as_deref()).await?;
+                return Ok((connection, target.clone()));
             }
         }
         // TLS client dial for embedded backends: no tokio, no rustls — the
