@@ -145,7 +145,7 @@ fn decide_line(line: &str) -> Result<Decision, String> {
         (Channel::Phone, _) => Request::Phone(case.option),
         (Channel::Web, Some(day)) => Request::Web { choice: case.option, day, until: case.until },
         (Channel::Office, Some(day)) => Request::Office { choice: case.option, day, until: case.until, late: case.late },
-        (Channel::Web | Channel::Office, None) => return Err("a web operation needs a \"day\"".to_owned()),
+        (channel, None) => return Err(format!("a {} operation needs a \"day\"", channel.word())),
     };
     Ok(decide(case.at, &window, request, &calendar, &marks))
 }

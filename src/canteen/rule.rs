@@ -143,11 +143,13 @@ pub fn decide_step_by_step(
 ) -> Decision {
     let found = match request {
         Request::Phone(_) => day_by_phone(at, window, calendar, tell).map(|day| (day, None)),
-        Request::Web { choice, day, until } => day_on_web(at, window, calendar, choice, day, until, false, tell).map(|()| (day, until)),
-        Request::Office { choice, day, until, late } => {
-            day_on_web(at, window, calendar, choice, day, until, late, tell).map(|()| (day, until))
-        }
+        Request::Web { day, until, .. } => chosen_day(at, window, calendar, day, false, tell).map(|()| (day, until)),
+        Request::Office { day, until, late, .. } => chosen_day(at, window, calendar, day, late, tell).map(|()| (day, until)),
     };
+    let found = found.and_then(|(day, until)| match until {
+        Some(until) if request.choice() == Choice::Suspend && until < day => Err((Reason::InvalidRange, Some(day))),
+        _ => Ok((day, until)),
+    });
     match found {
         Ok((day, until)) => match change(request.choice(), day, until, marks, tell) {
             Ok(marks) => Decision::Accepted { day, marks },
@@ -178,14 +180,12 @@ fn day_by_phone(at: DateTime<Utc>, window: &Window, calendar: &ServiceCalendar, 
     Err((Reason::NoServiceDay, None))
 }
 
-#[expect(clippy::too_many_arguments, reason = "what the web and the office have in common")]
-fn day_on_web(
+/// May the day that was chosen be changed? `late`: after its cut-off too.
+fn chosen_day(
     at: DateTime<Utc>,
     window: &Window,
     calendar: &ServiceCalendar,
-    choice: Choice,
     day: NaiveDate,
-    until: Option<NaiveDate>,
     late: bool,
     tell: &mut dyn FnMut(Step),
 ) -> Result<(), Refusal> {
@@ -198,9 +198,6 @@ fn day_on_web(
     tell(Step::Cutoff { day, open });
     if !open && !late {
         return Err((Reason::TooLate, Some(day)));
-    }
-    if choice == Choice::Suspend && until.is_some_and(|until| until < day) {
-        return Err((Reason::InvalidRange, Some(day)));
     }
     Ok(())
 }

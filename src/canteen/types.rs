@@ -22,6 +22,17 @@ pub enum Channel {
     Office,
 }
 
+impl Channel {
+    /// Its word in records and cases.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Phone => "phone",
+            Self::Web => "web",
+            Self::Office => "office",
+        }
+    }
+}
+
 /// What can be asked for (R4). The keypad order is the dialplan's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     canteen::{
-        ChildId, Choice, DayState,
+        Channel, ChildId, Choice, DayState,
         calendar::ServiceCalendar,
         marks::Marks,
         rule::{Decision, Request, decide},
@@ -89,7 +89,7 @@ impl Desk {
         let new = NewOperation {
             ente: actor.ente,
             child: order.child,
-            channel: "office",
+            channel: Channel::Office.word(),
             actor: &actor.name,
             call_id: None,
             key,

@@ -5,12 +5,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::{Desk, DeskError, ente_of};
 use crate::{
     canteen::{
-        Channel, ChildId, EnteId,
+        ChildId, EnteId,
         calendar::ServiceCalendar,
         marks::Marks,
         rule::{Decision, Request, decide},
     },
-    ops::{chance, clock::Clock},
+    ops::chance,
     store::{NewOperation, Tx, Verdict},
 };
 
@@ -57,8 +57,39 @@ impl Desk {
     }
 
     async fn try_operate(&self, order: &Order<'_>) -> Result<Receipt, DeskError> {
-        let (order, clock) = (Kept::of(order), self.clock);
-        self.db.together(move |tx| Box::pin(async move { order_in(tx, &clock, &order.order()).await })).await
+        let mut tx = self.db.write().await?;
+        tx.hold_day_open(order.ente.0).await?;
+        tx.lock_child(order.child).await?;
+        if let Some(done) = receipt_in(&mut tx, order).await? {
+            return Ok(done);
+        }
+        let at = tx.instant(&self.clock).await?;
+        let (decision, before) = judge(&mut tx, at, order.ente, order.child, order.request).await?;
+        let verdict = match (&decision, order.expected) {
+            (Decision::Accepted { day, .. } | Decision::Refused { day: Some(day), .. }, Some(expected)) if *day != expected => {
+                Verdict::DayChanged(*day)
+            }
+            _ => Verdict::from(&decision),
+        };
+        let new = NewOperation {
+            ente: order.ente,
+            child: order.child,
+            channel: order.request.channel().word(),
+            actor: order.actor,
+            call_id: order.call_id,
+            key: order.key,
+            at,
+            choice: order.request.choice(),
+            until: order.request.until(),
+            note: None,
+            late: false,
+        };
+        let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
+        if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {
+            tx.put_marks(order.child, operation, &before, after).await?;
+        }
+        tx.commit().await?;
+        Ok(Receipt { verdict, number })
     }
 
     async fn receipt_of(&self, order: &Order<'_>) -> Result<Option<Receipt>, DeskError> {
@@ -71,73 +102,6 @@ impl Desk {
         let at = tx.instant(&self.clock).await?;
         Ok(Verdict::from(&judge(&mut tx, at, ente, child, request).await?.0))
     }
-}
-
-/// How a channel is kept.
-fn channel_word(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Phone => "phone",
-        Channel::Web => "web",
-        Channel::Office => "office",
-    }
-}
-
-/// An order that outlives who gave it: it may wait for others, to be done with them.
-struct Kept {
-    ente: EnteId,
-    child: ChildId,
-    request: Request,
-    actor: String,
-    call_id: Option<String>,
-    key: String,
-    expected: Option<NaiveDate>,
-}
-
-impl Kept {
-    fn of(order: &Order<'_>) -> Self {
-        let Order { ente, child, request, actor, call_id, key, expected } = *order;
-        Self { ente, child, request, actor: actor.to_owned(), call_id: call_id.map(str::to_owned), key: key.to_owned(), expected }
-    }
-
-    fn order(&self) -> Order<'_> {
-        let Self { ente, child, request, actor, call_id, key, expected } = self;
-        Order { ente: *ente, child: *child, request: *request, actor, call_id: call_id.as_deref(), key, expected: *expected }
-    }
-}
-
-/// Takes an order in a transaction that is committed afterwards.
-async fn order_in(tx: &mut Tx, clock: &Clock, order: &Order<'_>) -> Result<Receipt, DeskError> {
-    tx.hold_day_open(order.ente.0).await?;
-    tx.lock_child(order.child).await?;
-    if let Some(done) = receipt_in(tx, order).await? {
-        return Ok(done);
-    }
-    let at = tx.instant(clock).await?;
-    let (decision, before) = judge(tx, at, order.ente, order.child, order.request).await?;
-    let verdict = match (&decision, order.expected) {
-        (Decision::Accepted { day, .. } | Decision::Refused { day: Some(day), .. }, Some(expected)) if *day != expected => {
-            Verdict::DayChanged(*day)
-        }
-        _ => Verdict::from(&decision),
-    };
-    let new = NewOperation {
-        ente: order.ente,
-        child: order.child,
-        channel: channel_word(order.request.channel()),
-        actor: order.actor,
-        call_id: order.call_id,
-        key: order.key,
-        at,
-        choice: order.request.choice(),
-        until: order.request.until(),
-        note: None,
-        late: false,
-    };
-    let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
-    if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {
-        tx.put_marks(order.child, operation, &before, after).await?;
-    }
-    Ok(Receipt { verdict, number })
 }
 
 async fn receipt_in(tx: &mut Tx, order: &Order<'_>) -> Result<Option<Receipt>, DeskError> {

@@ -19,7 +19,6 @@ mod person;
 mod roster;
 mod search;
 mod session;
-mod together;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -48,7 +47,6 @@ pub use self::{
     roster::{ClassKey, SchoolKey, SchoolYearRow},
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
-    together::{Doing, Together},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};
@@ -93,9 +91,6 @@ pub enum StoreError {
     /// The URL names no database that we know.
     #[error("\"{0}\" is no database URL: use sqlite:FILE or postgres://…")]
     Url(String),
-    /// The transaction that this was to be done in with others' work did not stand.
-    #[error("database: nothing was done, nor of what was to be done with it: {0}")]
-    Together(String),
     /// A stored value that the program does not know: a newer version wrote it, or a hand.
     #[error("the database holds an unknown {what}: {value}")]
     Unknown {
@@ -146,8 +141,6 @@ pub enum Db {
         writer: SqlitePool,
         /// Connections that only read.
         readers: SqlitePool,
-        /// Work that waits for the writer, to be done together.
-        together: Together,
     },
     /// Shared by several nodes.
     Postgres(PgPool),
@@ -210,7 +203,7 @@ impl Db {
         let writer = pool(1, options.clone()).await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
         let readers = pool(SQLITE_READERS, options.pragma("query_only", "ON")).await?;
-        Ok(Self::Sqlite { together: Together::start(writer.clone()), writer, readers })
+        Ok(Self::Sqlite { writer, readers })
     }
 
     /// Begins a transaction that will write. On SQLite it takes the writer's lock at once, so that
@@ -234,7 +227,7 @@ impl Db {
     /// Closes every connection.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers, .. } => {
+            Self::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
             }
