@@ -10,6 +10,7 @@ mod names;
 
 use chrono::{Datelike, NaiveDate, Weekday, WeekdaySet};
 
+pub use self::names::{BOYS, GIRLS, SURNAMES};
 use super::roster::{ClassRow, Roster, SchoolRow};
 
 /// Name of the demo's ente.

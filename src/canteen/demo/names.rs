@@ -1,6 +1,7 @@
 //! Names from which the demo's families are put together. Any resemblance to living persons is chance.
 
-pub(super) const SURNAMES: [&str; 84] = [
+/// Family names.
+pub const SURNAMES: [&str; 84] = [
     "Ferrari",
     "Russo",
     "Romano",
@@ -162,7 +163,8 @@ pub(super) const NEWCOMERS: [Newcomers; 9] = [
     },
 ];
 
-pub(super) const BOYS: [&str; 48] = [
+/// Given names of boys.
+pub const BOYS: [&str; 48] = [
     "Leonardo",
     "Francesco",
     "Tommaso",
@@ -213,7 +215,8 @@ pub(super) const BOYS: [&str; 48] = [
     "Liam",
 ];
 
-pub(super) const GIRLS: [&str; 48] = [
+/// Given names of girls.
+pub const GIRLS: [&str; 48] = [
     "Aurora",
     "Ginevra",
     "Beatrice",

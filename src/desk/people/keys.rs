@@ -4,7 +4,6 @@ use chrono::TimeDelta;
 
 use super::{
     Limits, LoginOutcome, PeopleError, Secret,
-    login::cut,
     passkey::{self, Made, PasskeyError, Shown, Site, StoredKey},
     person_in,
 };
@@ -46,7 +45,7 @@ impl Desk {
         let challenge = tx.use_ceremony(&token.hash(), id, at).await?.ok_or(PasskeyError::OtherQuestion)?;
         let (credential, key) = passkey::made(site, &challenge, answer)?;
         if tx.passkeys_of(id).await?.len() >= MOST {
-            return Err(PasskeyError::Algorithm.into());
+            return Err(PasskeyError::TooMany.into());
         }
         let data = serde_json::to_string(&key).map_err(|_| PasskeyError::Malformed)?;
         match tx.add_passkey(id, &credential, name, &data, at).await {
@@ -106,6 +105,6 @@ impl Desk {
         }
         tx.end_session(who.session.id).await?;
         tx.commit().await?;
-        Ok(LoginOutcome::In(self.begin_session(limits, &person, false, address, &cut(agent)).await?))
+        Ok(LoginOutcome::In(self.begin_session(limits, &person, false, address, agent).await?))
     }
 }

@@ -82,6 +82,9 @@ pub enum PasskeyError {
     /// The signature is not the key's.
     #[error("the signature is wrong")]
     Signature,
+    /// The person has as many as we keep.
+    #[error("there are too many keys already")]
+    TooMany,
     /// The counter went back: the key may have been copied.
     #[error("the authenticator's counter went back")]
     Copied,

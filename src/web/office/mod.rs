@@ -64,19 +64,13 @@ mod seal;
 
 // Areas: one line each here and in `areas`.
 mod behalf;
-mod calendar;
 mod child_edit;
 mod children;
 mod families;
 mod imports;
-mod letters;
-mod line;
 mod new_year;
-mod news;
 mod people;
 mod profile;
-mod settings;
-mod tickets;
 mod today;
 mod trail;
 
@@ -106,20 +100,7 @@ use crate::{
 
 /// The areas, in the order of the menu.
 fn areas() -> Vec<Area> {
-    vec![
-        today::area(),
-        calendar::area(),
-        children::area(),
-        families::area(),
-        letters::area(),
-        line::area(),
-        news::area(),
-        tickets::area(),
-        people::area(),
-        trail::area(),
-        settings::area(),
-        profile::area(),
-    ]
+    vec![today::area(), children::area(), families::area(), people::area(), trail::area(), profile::area()]
 }
 
 /// Uploads that are read at once: each may take 10 MB.

@@ -335,6 +335,9 @@ async fn add_passkey(State(office): State<Arc<Office>>, page: Page, mut form: Fo
         };
         match added {
             Ok(()) => return page.done("/ufficio/profilo", "La passkey è aggiunta: dal prossimo accesso può usarla."),
+            Err(PeopleError::Passkey(PasskeyError::TooMany)) => {
+                form.wrong_whole("Ha già il numero massimo di passkey: ne tolga una dal profilo, poi riprovi.");
+            }
             Err(PeopleError::Passkey(_)) => {
                 form.wrong_whole("Il dispositivo non ha dato una passkey valida. Riprovi, o usi un altro dispositivo.");
             }

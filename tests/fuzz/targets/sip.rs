@@ -15,7 +15,7 @@ use rsipstack::{
 };
 use voceguida::telephony::sip::{
     gate::{Gate, Known, Verdict},
-    headers,
+    headers, identity,
     syntax::{
         self,
         frame::{Frame, frame},
@@ -84,8 +84,9 @@ fn stack_reads(message: &[u8]) {
             TransactionKey::from_request(request, TransactionRole::Server).expect("a transaction");
             DialogId::try_from((request, TransactionRole::Server)).expect("a dialog");
             // What our own code reads of it.
-            headers::called_number(request);
-            headers::calling_number(request);
+            identity::called_number(request);
+            identity::calling_number(request);
+            identity::first_called(request);
             headers::info_key(request);
             for name in ["Require", "Supported"] {
                 headers::option_tags(request, name);

@@ -1,7 +1,0 @@
-//! Letters with codes.
-
-use super::Area;
-
-pub(super) fn area() -> Area {
-    Area::new()
-}

@@ -1,7 +1,0 @@
-//! The telephone line: calls, dialplan, prompts.
-
-use super::Area;
-
-pub(super) fn area() -> Area {
-    Area::new()
-}

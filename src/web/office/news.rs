@@ -1,7 +1,0 @@
-//! News to families.
-
-use super::Area;
-
-pub(super) fn area() -> Area {
-    Area::new()
-}

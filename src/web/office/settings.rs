@@ -1,7 +1,0 @@
-//! Settings.
-
-use super::Area;
-
-pub(super) fn area() -> Area {
-    Area::new()
-}

@@ -1,7 +1,0 @@
-//! What families ask.
-
-use super::Area;
-
-pub(super) fn area() -> Area {
-    Area::new()
-}
