@@ -41,8 +41,13 @@ pub(super) struct Stream<'a> {
 
 impl<'a> Description<'a> {
     /// Reads a description, leniently: unknown lines and attributes are passed over, and so are lines in other
-    /// character sets, which only names and titles have.
+    /// character sets, which only names and titles have. A stream or an address is never passed over: the answer
+    /// has a line for each stream of the offer (RFC 3264 §6).
     pub fn parse(body: &'a [u8]) -> Result<Self, SdpError> {
+        let unreadable = |line: &[u8]| (line.starts_with(b"m=") || line.starts_with(b"c=")) && std::str::from_utf8(line).is_err();
+        if body.split(|octet| *octet == b'\n').any(unreadable) {
+            return Err(SdpError::Malformed);
+        }
         let mut lines = body.split(|octet| *octet == b'\n').filter_map(|line| std::str::from_utf8(line).ok()).map(str::trim_end);
         if lines.find(|line| !line.is_empty()).is_none_or(|line| line.trim_start() != "v=0") {
             return Err(SdpError::Malformed);

@@ -238,6 +238,14 @@ fn titles_in_other_character_sets_are_passed_over() {
 }
 
 #[test]
+fn streams_and_addresses_in_other_character_sets_are_not() {
+    for line in [&b"m=image\xa7 4006 udptl t38"[..], b"c=IN IP4 192.0.2.1\xa7"] {
+        let body = [b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\n", line, b"\r\n"].concat();
+        assert!(matches!(Description::parse(&body), Err(SdpError::Malformed)), "{}", String::from_utf8_lossy(&body));
+    }
+}
+
+#[test]
 fn an_encrypted_call_gets_our_key_under_the_callers_tag() {
     let media = format!(
         "m=audio 4000 RTP/SAVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=crypto:1 AES_256_CM_HMAC_SHA1_80 {KEY}\r\n\

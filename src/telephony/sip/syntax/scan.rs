@@ -206,6 +206,10 @@ impl<'a> Scan<'a> {
             // Without brackets everything after ";" is the header's; a "?" or "," cannot be told apart (RFC 3261 §20).
             let spec = self.run(|b| !is_space(b) && !b";,?<>\"".contains(&b));
             self.loose |= uri(spec)?;
+            // With an "@" behind it the semicolon may be the user part's as well: the stack would take it so.
+            if self.rest().contains(&b'@') {
+                return None;
+            }
             return self.params(each);
         }
         if self.peek() != Some(b'<') {

@@ -206,6 +206,8 @@ fn what_once_fell_holds() {
         ("From: \"Rossi\" <sip:0182970000@192.0.2.9>", "From: sip:\u{fffd}user@h"),
         // Extensions that nobody can write were not asked for until they were rewritten.
         ("Contact:", "Require: \u{fffd}\r\n x\r\nContact:"),
+        // Without brackets the tag went into the user part.
+        ("From: \"Rossi\" <sip:0182970000@192.0.2.9>;tag=a", "From: sip:calv;tag=2@@4923"),
         // Of a URI that is no telephone's the stack takes a port, and leaves no host.
         ("To: <sip:800123456@192.0.2.1>", "To: <isbn::8;x@h>"),
         // A carriage return alone does not end a line, and does not hide a header.
