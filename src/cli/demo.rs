@@ -127,6 +127,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         numbers,
         drain: Duration::from_secs(args.drain_seconds),
         guide: Some(guide.clone()),
+        mail: None,
         config: None,
     };
     node::run(setup, |_, http| print_guide(&guide, &ente, clock, note.as_deref(), http)).await?;

@@ -52,6 +52,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         numbers,
         drain: config.drain(),
         guide: None,
+        mail: config.mail(),
         config: Some(args.config),
     };
     setup.sip.trace.set(config.trace.clone()).context("[trace]")?;

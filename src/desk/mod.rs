@@ -5,13 +5,19 @@ pub mod call_file;
 pub mod calls;
 pub mod child;
 pub mod closing;
+pub mod codes;
 pub mod explain;
 pub mod export;
 pub mod guard;
+pub mod hours;
 pub mod import;
+pub mod letters;
 pub mod line;
+pub mod mail;
 pub mod operate;
+pub mod retention;
 pub mod roster_file;
+pub mod settings;
 pub mod telephone;
 
 use crate::{

@@ -1,5 +1,6 @@
 //! The configuration file of `serve` (deploy/voceguida.example.toml has every setting).
 
+mod mail;
 mod trunk;
 
 use std::{
@@ -14,6 +15,7 @@ use serde_spanned::Spanned;
 
 use crate::{
     canteen::window::Window,
+    ops::smtp::{Pace, SmtpConfig},
     telephony::{
         sip::{
             SipConfig, Trunk,
@@ -24,6 +26,7 @@ use crate::{
     },
 };
 
+pub use mail::MailSection;
 pub use trunk::{AuthSection, RegisterSection, TrunkSection, UserSection};
 
 /// Everything that `serve` is told.
@@ -51,6 +54,11 @@ pub struct Config {
     /// Called numbers, on whatever trunk.
     #[serde(default)]
     pub number: Vec<Spanned<NumberSection>>,
+    /// The mail server; without it nothing is mailed.
+    pub mail: Option<Spanned<MailSection>>,
+    /// The mail server as it is spoken to, with its password.
+    #[serde(skip)]
+    smtp: Option<SmtpConfig>,
     /// Writes SIP down, for whoever looks for a fault; read again at SIGHUP.
     pub trace: Option<TraceSettings>,
     /// How long running calls may finish at shutdown, in seconds.
@@ -240,6 +248,9 @@ impl Config {
                 problems.at(line, format!("ente {}: the window opens when it closes", ente.slug));
             }
         }
+        if let Some(section) = &config.mail {
+            config.smtp = mail::read(section.get_ref(), line_of(section.span().start), environment, &mut problems);
+        }
         config.trunks = config.read_trunks(&line_of, environment, &mut problems);
         if problems.list.is_empty() { Ok(config) } else { Err(ConfigError::Problems(problems.list)) }
     }
@@ -351,6 +362,12 @@ impl Config {
             trunks: self.trunks.clone(),
             ..usual
         }
+    }
+
+    /// The mail server, and how fast and how patiently it is spoken to.
+    pub fn mail(&self) -> Option<(SmtpConfig, Pace)> {
+        let section = self.mail.as_ref()?.get_ref();
+        Some((self.smtp.clone()?, section.pace()))
     }
 
     /// How long running calls may finish at shutdown.

@@ -8,9 +8,13 @@ mod call;
 mod child;
 mod ente;
 mod guard;
+mod letter;
+mod mail;
 mod meal;
 mod operation;
+mod retention;
 mod roster;
+mod settings;
 
 use std::{str::FromStr, time::Duration};
 
@@ -26,9 +30,12 @@ pub use self::{
     child::{ChildRow, EnrolledChild},
     ente::Ente,
     guard::{GuessCounts, WrongCaller},
+    letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
+    mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{NewOperation, StoredOperation, Verdict},
     roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
+    settings::{PutWindowChange, SettingsRow, WindowChangeRow},
 };
 use crate::ops::clock::{Clock, to_micros};
 
