@@ -38,7 +38,10 @@ use crate::{
         plan::Plan,
         prompts::PromptLibrary,
     },
-    web::{self, Guide, Web},
+    web::{
+        self, Guide, Web,
+        office::{self, Office, OfficeSettings},
+    },
 };
 
 /// What a node is made of.
@@ -56,6 +59,8 @@ pub struct Setup {
     pub numbers: Vec<Number>,
     /// How long running calls may finish at shutdown.
     pub drain: Duration,
+    /// How the office is reached.
+    pub office: OfficeSettings,
     /// For the page.
     pub guide: Option<Guide>,
     /// The mail server, and how it is spoken to.
@@ -131,8 +136,10 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         started: std::time::Instant::now(),
         enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
     };
+    let office = Office::new(setup.desk.clone(), Some(server.monitor()), setup.office).await?;
+    let pages = web::router(web).merge(office::router(&office)).into_make_service_with_connect_info::<SocketAddr>();
     let pages = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, web::router(web)).await {
+        if let Err(error) = axum::serve(listener, pages).await {
             error!(%error, "HTTP has ended");
         }
     });
@@ -247,6 +254,9 @@ async fn close_days(desk: Desk, ente: Ente) {
         }
         if let Err(error) = desk.forget_wrong_codes(desk.clock().now()).await {
             warn!(%error, "old wrong codes");
+        }
+        if let Err(error) = desk.forget_sessions(desk.clock().now()).await {
+            warn!(%error, "old sessions");
         }
         tokio::time::sleep(wait).await;
     }

@@ -15,10 +15,12 @@ pub mod letters;
 pub mod line;
 pub mod mail;
 pub mod operate;
+pub mod people;
 pub mod retention;
 pub mod roster_file;
 pub mod settings;
 pub mod telephone;
+pub mod trail;
 
 use crate::{
     canteen::{ChildId, EnteId, code::ChildCode},
