@@ -28,8 +28,10 @@ pub async fn send_mail(desk: Desk, courier: impl Courier, pace: Pace) {
             Ok(Round::Idle) => IDLE,
             Ok(Round::Enough) => Duration::from_secs(1),
             Ok(Round::Away) => {
-                warn!(wait_s = away.as_secs(), "the mail server is away");
-                std::mem::replace(&mut away, (away * 2).min(AWAY.1))
+                let wait = away;
+                warn!(wait_s = wait.as_secs(), "the mail server is away");
+                away = (away * 2).min(AWAY.1);
+                wait
             }
             Err(error) => {
                 warn!(%error, "mail");

@@ -86,7 +86,8 @@ pub struct Number {
 const CLOSING_ROUND: Duration = Duration::from_mins(5);
 
 /// Runs until SIGTERM or SIGINT, then lets running calls finish. `ready` is called once calls are taken.
-pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyhow::Result<()> {
+pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyhow::Result<()> {
+    setup.desk = setup.desk.with_mail(setup.mail.is_some());
     // Encoding in G.722 takes its time: only where a trunk may use it.
     let wideband = setup.sip.trunks.iter().any(|trunk| trunk.codecs.contains(&Codec::G722));
     let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts, wideband)?));

@@ -12,7 +12,7 @@ use super::{
 };
 pub use crate::store::{Addressees, LetterClass, LetterRow};
 use crate::{
-    canteen::{ChildId, EnteId, code::ChildCode, words::day_in_words},
+    canteen::{ChildId, EnteId, code::ChildCode, offer::Offered},
     papers::{
         Heading, Logo, PaperError,
         letter::{self, Child, Family, Letters, LineGuide, MOST_LETTERS, MenuKey},
@@ -97,7 +97,7 @@ struct Batch {
 
 impl Batch {
     fn codes(&self) -> BTreeSet<&str> {
-        self.households.iter().flat_map(|h| &h.printed.children).map(|c| c.code.as_str()).collect()
+        self.households.iter().flat_map(|h| &h.printed.children).filter_map(|c| Some(c.code.as_ref()?.as_str())).collect()
     }
 }
 
@@ -146,6 +146,18 @@ impl Desk {
         note(&mut tx, at, actor, "ha stampato lettere con i codici", addressees, &batch, batch.households.len()).await?;
         tx.commit().await?;
         Ok(pdf)
+    }
+
+    /// The first family's letter with dots in place of its codes: to look at, before any is made. Nothing is noted.
+    pub async fn specimen_letter(&self, ente: EnteId, addressees: Addressees, keys: &[MenuKey]) -> Result<Vec<u8>, LetterError> {
+        let mut tx = self.db.read().await?;
+        let batch = read(&mut tx, self, ente, addressees, keys).await?;
+        drop(tx);
+        let Batch { mut letters, households, at, .. } = batch;
+        let mut family = households.into_iter().next().ok_or(LetterError::Nobody)?.printed;
+        family.children.iter_mut().for_each(|child| child.code = None);
+        letters.families = vec![family];
+        Ok(on_a_thread(move || letter::pdf(&letters, at)).await?)
     }
 
     /// Queues each family's letter to every guardian who has an address. `form` is drawn once for the page on which it is asked for: the
@@ -274,7 +286,7 @@ async fn read(tx: &mut Tx, desk: &Desk, ente: EnteId, addressees: Addressees, ke
         None => (row.window.opens, row.window.cutoff),
     };
     let lines = |text: &Option<String>| text.as_deref().unwrap_or_default().lines().map(ToOwned::to_owned).collect::<Vec<_>>();
-    let offered = crate::canteen::offer::Offered::from_bits(settings.phone_options);
+    let offered = Offered::from_bits(settings.phone_options);
     let letters = Letters {
         heading: Heading { name: row.name.clone(), office: settings.office.clone(), lines: lines(&settings.heading), logo },
         place: settings.place.clone(),
@@ -290,7 +302,7 @@ async fn read(tx: &mut Tx, desk: &Desk, ente: EnteId, addressees: Addressees, ke
 }
 
 /// The keys of options that are not offered are left out.
-fn offered_keys(keys: &[MenuKey], offered: crate::canteen::offer::Offered) -> Vec<MenuKey> {
+fn offered_keys(keys: &[MenuKey], offered: Offered) -> Vec<MenuKey> {
     let usual;
     let keys = if keys.is_empty() {
         usual = letter::usual_keys();
@@ -327,7 +339,7 @@ fn households(children: Vec<LetterChild>, guardians: &[LetterGuardian]) -> Vec<H
         let name = format!("{} {}", child.last_name, child.first_name);
         let class = format!("{}, {}", child.school, child.class);
         household.shown.children.push((ChildId(child.id), name.clone(), class.clone()));
-        household.printed.children.push(Child { name, class, code });
+        household.printed.children.push(Child { name, class, code: Some(code) });
     }
     let mut wanted = wanted.into_iter();
     households.retain(|_| wanted.next().unwrap_or(false));
@@ -341,12 +353,6 @@ fn household(guardians: &[&LetterGuardian]) -> Household {
         shown: LetterFamily { children: vec![], guardians: guardians.iter().map(|g| (g.id, name(g), address(g))).collect() },
         printed: Family { guardians: guardians.iter().map(|g| name(g)).collect(), ..Family::default() },
     }
-}
-
-/// What the page says of a letter's date.
-pub fn made_on(row: &LetterRow, window: &crate::canteen::window::Window) -> String {
-    let local = window.local(row.at);
-    format!("{}, ore {}", day_in_words(local.date()), local.format("%-H:%M"))
 }
 
 #[cfg(test)]

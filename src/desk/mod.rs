@@ -33,6 +33,7 @@ use crate::{
 pub struct Desk {
     db: Db,
     clock: Clock,
+    has_mail: bool,
 }
 
 /// Why the desk could not do what was asked.
@@ -52,7 +53,18 @@ pub enum DeskError {
 impl Desk {
     /// A desk over an open database.
     pub fn new(db: Db, clock: Clock) -> Self {
-        Self { db, clock }
+        Self { db, clock, has_mail: false }
+    }
+
+    /// The same desk, where somebody hands over what mail is queued, or not.
+    #[must_use]
+    pub fn with_mail(self, has_mail: bool) -> Self {
+        Self { has_mail, ..self }
+    }
+
+    /// Will mail that is queued be handed over?
+    pub fn has_mail(&self) -> bool {
+        self.has_mail
     }
 
     /// The clock it judges by (on PostgreSQL: how far it is shifted from the database's).

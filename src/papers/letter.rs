@@ -88,8 +88,8 @@ pub struct Child {
     pub name: String,
     /// School and class.
     pub class: String,
-    /// Keypad code.
-    pub code: ChildCode,
+    /// Keypad code; `None` on a specimen, where dots stand for it.
+    pub code: Option<ChildCode>,
 }
 
 /// Credentials of the portal.
@@ -185,7 +185,7 @@ struct CredentialsValue<'a> {
 
 impl<'a> From<&'a Family> for FamilyValue<'a> {
     fn from(family: &'a Family) -> Self {
-        let child = |c: &'a Child| ChildValue { name: &c.name, class: &c.class, code: grouped(&c.code) };
+        let child = |c: &'a Child| ChildValue { name: &c.name, class: &c.class, code: c.code.as_ref().map_or_else(|| "••• •• ••".to_owned(), grouped) };
         let credentials = |c: &'a Credentials| CredentialsValue { name: &c.name, user: &c.user, password: c.password.as_deref() };
         Self {
             guardians: &family.guardians,
@@ -225,7 +225,7 @@ fn identity(heading: &Heading, day: NaiveDate, families: &[Family]) -> String {
     hash.update(heading.name.as_bytes());
     hash.update(day.to_string().as_bytes());
     for child in families.iter().flat_map(|family| &family.children) {
-        hash.update(child.code.as_str().as_bytes());
+        hash.update(child.code.as_ref().map_or("", ChildCode::as_str).as_bytes());
     }
     format!("lettera-{:x}", u64::from_be_bytes(hash.finalize().first_chunk().copied().unwrap_or_default()))
 }

@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    const DRAWING: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><circle cx="5" cy="5" r="4" fill="#06c"/></svg>"#;
+    const DRAWING: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><circle cx="5" cy="5" r="4" fill="navy"/></svg>"#;
 
     #[test]
     fn a_drawing_is_taken_and_what_is_no_picture_is_not() {
