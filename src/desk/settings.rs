@@ -101,14 +101,14 @@ pub struct SettingsView {
     pub now: DateTime<Utc>,
 }
 
-/// What the option is called, with its article.
+/// What one does with the option.
 fn option_name(option: Choice) -> &'static str {
     match option {
-        Choice::Cancel => "la disdetta del pasto",
-        Choice::White => "il pasto in bianco",
-        Choice::Suspend => "la sospensione",
-        Choice::Resume => "la ripresa",
-        Choice::Undo => "l'annullamento",
+        Choice::Cancel => "disdire il pasto",
+        Choice::White => "chiedere il pasto in bianco",
+        Choice::Suspend => "sospendere il servizio",
+        Choice::Resume => "riprendere il servizio",
+        Choice::Undo => "annullare una disdetta",
     }
 }
 
@@ -267,10 +267,10 @@ impl Settings {
         for option in Offered::ALL.iter() {
             match (self.offered.contains(option), new.offered.contains(option)) {
                 (true, false) => list.push(format!(
-                    "Dalla prossima telefonata {} non sarà più offerta al telefono; le chiamate in corso finiscono come sono cominciate.",
+                    "Dalla prossima telefonata non si potrà più {} per telefono; le chiamate in corso finiscono come sono cominciate.",
                     option_name(option)
                 )),
-                (false, true) => list.push(format!("Dalla prossima telefonata {} sarà offerta al telefono.", option_name(option))),
+                (false, true) => list.push(format!("Dalla prossima telefonata si potrà {} per telefono.", option_name(option))),
                 _ => {}
             }
         }
