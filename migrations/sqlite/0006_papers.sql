@@ -104,13 +104,18 @@ CREATE INDEX letter_of_child ON letter (child_id, id);
 CREATE INDEX letter_of_ente ON letter (ente_id, at, id);
 CREATE INDEX letter_of_mail ON letter (mail_id);
 
--- Codes that were replaced: never given to another child, whose meal the old letter would cancel.
+-- Codes that a child had before, however it came to another one: never given to another child, whose meal the old letter would cancel.
 CREATE TABLE retired_code (
     ente_id BIGINT NOT NULL REFERENCES ente (id),
     code TEXT NOT NULL,
-    retired_at DATETIME NOT NULL,
+    child_id BIGINT NOT NULL REFERENCES child (id),
     PRIMARY KEY (ente_id, code)
 );
+CREATE TRIGGER child_code_retired AFTER UPDATE OF code ON child WHEN OLD.code IS NOT NEW.code AND OLD.code NOT LIKE '-%'
+BEGIN
+    INSERT INTO retired_code (ente_id, code, child_id) VALUES (OLD.ente_id, OLD.code, OLD.id)
+        ON CONFLICT (ente_id, code) DO UPDATE SET child_id = excluded.child_id;
+END;
 
 -- A child of whom nobody must know any more who it was; its operations and meals stay.
 ALTER TABLE child ADD COLUMN forgotten_at DATETIME;

@@ -22,7 +22,7 @@ impl Desk {
         let row = tx.child(child).await?.filter(|row| row.ente_id == actor.ente.0).ok_or(DeskError::NoChild)?;
         let at = tx.instant(&self.clock).await?;
         let code = free_code(&mut tx, actor.ente).await?;
-        tx.replace_code(actor.ente, child, &code, at).await?;
+        tx.replace_code(actor.ente, child, &code).await?;
         let name = format!("{} {}", row.last_name, row.first_name);
         let subject = Subject { kind: "bambino", id: Some(child.0), name: &name };
         record(&mut tx, at, actor, "ha sostituito il codice disdetta", subject, None, None).await?;

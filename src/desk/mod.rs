@@ -1,6 +1,8 @@
 //! The desk: use cases, one transaction each (design §2).
 
+pub mod archive;
 pub mod audit;
+pub mod behalf;
 pub mod call_file;
 pub mod calls;
 pub mod child;
@@ -8,6 +10,7 @@ pub mod closing;
 pub mod codes;
 pub mod explain;
 pub mod export;
+pub mod family;
 pub mod guard;
 pub mod hours;
 pub mod import;
@@ -17,10 +20,12 @@ pub mod mail;
 pub mod operate;
 pub mod people;
 pub mod retention;
+pub mod rollover;
 pub mod roster_file;
 pub mod settings;
 pub mod telephone;
 pub mod trail;
+pub mod undo;
 
 use crate::{
     canteen::{ChildId, EnteId, code::ChildCode},

@@ -188,19 +188,16 @@ impl Tx {
         Ok(n > 0)
     }
 
-    /// Gives the child another code; the one it had is dead and goes to nobody else.
-    pub async fn replace_code(&mut self, ente: EnteId, child: ChildId, code: &ChildCode, at: DateTime<Utc>) -> Result<(), StoreError> {
-        const RETIRE: &str = "INSERT INTO retired_code (ente_id, code, retired_at)
-            SELECT ente_id, code, $3 FROM child WHERE id = $2 AND ente_id = $1 ON CONFLICT (ente_id, code) DO NOTHING";
+    /// Gives the child another code; the one it had is dead and goes to nobody else (a trigger keeps it in `retired_code`).
+    pub async fn replace_code(&mut self, ente: EnteId, child: ChildId, code: &ChildCode) -> Result<(), StoreError> {
         const SQL: &str = "UPDATE child SET code = $3 WHERE id = $2 AND ente_id = $1";
-        run!(self, sqlx::query(RETIRE).bind(ente.0).bind(child.0).bind(at));
         run!(self, sqlx::query(SQL).bind(ente.0).bind(child.0).bind(code.as_str()));
         Ok(())
     }
 
-    /// Codes that were replaced.
-    pub async fn retired_codes(&mut self, ente: EnteId) -> Result<Vec<String>, StoreError> {
-        const SQL: &str = "SELECT code FROM retired_code WHERE ente_id = $1";
-        Ok(on!(self, |c| sqlx::query_scalar(SQL).bind(ente.0).fetch_all(c))?)
+    /// Codes that were replaced, each with the child that had it.
+    pub async fn retired_codes(&mut self, ente: EnteId) -> Result<Vec<(String, i64)>, StoreError> {
+        const SQL: &str = "SELECT code, child_id FROM retired_code WHERE ente_id = $1";
+        Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_all(c))?)
     }
 }

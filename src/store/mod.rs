@@ -3,6 +3,9 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
+mod amend;
+mod archive;
+mod batch;
 mod calendar;
 mod call;
 mod child;
@@ -12,23 +15,31 @@ mod letter;
 mod mail;
 mod meal;
 mod operation;
+mod passkey;
+mod people;
 mod person;
 mod retention;
 mod roster;
+mod search;
 mod session;
 mod settings;
+mod together;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    PgPool, Postgres, Sqlite, SqlitePool,
+    Connection as _, PgPool, Postgres, Sqlite, SqlitePool,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 pub use self::{
+    amend::{Amendment, NewAmendment},
+    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
+    batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
+    calendar::weekdays_to_bits,
     call::CallRow,
     child::{ChildRow, EnrolledChild},
     ente::Ente,
@@ -36,12 +47,16 @@ pub use self::{
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
-    operation::{NewOperation, StoredOperation, Verdict},
+    operation::{ChildCall, NewOperation, StoredOperation, Verdict},
+    passkey::PasskeyRow,
+    people::{AdultState, ChildState, Versioned},
     person::{NewPerson, PersonRow, PersonSecrets},
-    roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
+    roster::{ClassKey, SchoolKey, SchoolYearRow},
+    search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
-    trail::{NewTrailLine, TrailRow},
+    together::{Doing, Together},
+    trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};
 
@@ -85,6 +100,9 @@ pub enum StoreError {
     /// The URL names no database that we know.
     #[error("\"{0}\" is no database URL: use sqlite:FILE or postgres://…")]
     Url(String),
+    /// The transaction that this was to be done in with others' work did not stand.
+    #[error("database: nothing was done, nor of what was to be done with it: {0}")]
+    Together(String),
     /// A stored value that the program does not know: a newer version wrote it, or a hand.
     #[error("the database holds an unknown {what}: {value}")]
     Unknown {
@@ -123,6 +141,9 @@ const SQLITE_READERS: u32 = 4;
 /// Connections of one node to PostgreSQL.
 const POSTGRES_CONNECTIONS: u32 = 16;
 
+/// For how long a connection counts as alive after it was used.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// An open database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Db {
@@ -132,6 +153,8 @@ pub enum Db {
         writer: SqlitePool,
         /// Connections that only read.
         readers: SqlitePool,
+        /// Work that waits for the writer, to be done together.
+        together: Together,
     },
     /// Shared by several nodes.
     Postgres(PgPool),
@@ -149,11 +172,31 @@ pub enum Tx {
 impl Db {
     /// Opens `sqlite:FILE` (created where missing) or `postgres://…` and brings the schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let db = Self::connect(url).await?;
+        if db.read().await?.is_index_missing().await? {
+            let mut tx = db.write().await?;
+            tx.index_missing().await?;
+            tx.commit().await?;
+        }
+        Ok(db)
+    }
+
+    async fn connect(url: &str) -> Result<Self, StoreError> {
         if url.starts_with("sqlite:") {
             Self::open_sqlite(url).await
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)?.application_name("voceguida");
-            let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(PATIENCE).connect_with(options).await?;
+            let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(PATIENCE);
+            // A connection that has just been of use is not asked whether it lives: under load that were a question for every answer.
+            let pool = pool.test_before_acquire(false).before_acquire(|connection, of| {
+                Box::pin(async move {
+                    if of.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            });
+            let pool = pool.connect_with(options).await?;
             sqlx::migrate!("migrations/postgres").run(&pool).await?;
             Ok(Self::Postgres(pool))
         } else {
@@ -174,7 +217,7 @@ impl Db {
         let writer = pool(1, options.clone()).await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
         let readers = pool(SQLITE_READERS, options.pragma("query_only", "ON")).await?;
-        Ok(Self::Sqlite { writer, readers })
+        Ok(Self::Sqlite { together: Together::start(writer.clone()), writer, readers })
     }
 
     /// Begins a transaction that will write. On SQLite it takes the writer's lock at once, so that
@@ -198,7 +241,7 @@ impl Db {
     /// Closes every connection.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }

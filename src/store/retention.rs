@@ -59,7 +59,7 @@ impl Tx {
             "DELETE FROM batch_row WHERE row_id = $1 AND kind = 'child'",
         ];
         let guardians: Vec<i64> = on!(&mut *self, |c| sqlx::query_scalar(GUARDIANS).bind(child.0).fetch_all(c))?;
-        self.replace_code(ente, child, code, at).await?;
+        self.replace_code(ente, child, code).await?;
         run!(self, sqlx::query(CHILD).bind(child.0).bind(at).bind(NORMAL_DIET));
         for sql in STATEMENTS {
             run!(self, sqlx::query(sql).bind(child.0));
@@ -81,7 +81,7 @@ impl Tx {
         for sql in [
             "DELETE FROM guardian_word WHERE guardian_id = $1",
             "UPDATE letter SET guardian_id = NULL WHERE guardian_id = $1",
-            "DELETE FROM batch_row WHERE row_id = $1 AND kind = 'guardian'",
+            "DELETE FROM batch_row WHERE row_id = $1 AND kind = 'adult'",
             "DELETE FROM guardian WHERE id = $1",
         ] {
             run!(self, sqlx::query(sql).bind(guardian));
