@@ -56,6 +56,20 @@ async fn letters_of_a_class_are_looked_at_and_printed() {
 }
 
 #[tokio::test]
+async fn a_code_is_replaced_after_a_page_that_says_what_will_happen() {
+    let (world, codes) = world().await;
+    let child = world.desk.child_by_code(world.ente, &codes[0]).await.unwrap();
+    let mut clerk = world.logged_in(Role::Office).await;
+    let page = format!("/ufficio/codici/{}/sostituisci", child.0);
+    clerk.get(&page).await.says("Il codice di adesso smette di valere subito");
+    let done = clerk.fill(&page, &page, &[]).await;
+    assert_eq!((done.status, done.location()), (StatusCode::SEE_OTHER, format!("/ufficio/lettere/bambino/{}", child.0).as_str()));
+    assert!(world.desk.child_by_code(world.ente, &codes[0]).await.is_err());
+    clerk.get(done.location()).await.says("Il codice è sostituito");
+    assert_eq!(clerk.get("/ufficio/codici/999/sostituisci").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn another_offices_letters_are_not_there() {
     let (world, _) = world().await;
     let other = world.desk.put_ente("altro", "Altro comune", None, &voceguida::canteen::window::Window::default()).await.unwrap();
@@ -85,7 +99,7 @@ async fn a_setting_is_shown_with_its_effect_before_it_is_saved() {
     let fields = [("_version", "0"), ("keep_calls_days", "365"), ("keep_audit_days", "730"), ("keep_left_days", "3650"), ("conferma", "1")];
     let told = clerk.fill(page, page, &fields).await;
     assert_eq!(told.status, StatusCode::UNPROCESSABLE_ENTITY);
-    told.says("un&#39;altra persona ha cambiato le impostazioni");
+    told.says("un'altra persona ha cambiato le impostazioni");
     told.says("stanotte sarà cancellato per sempre ciò che ha più di 365 giorni");
     told.says(r#"value="365""#);
     assert_eq!(told.hidden("_version"), "1");

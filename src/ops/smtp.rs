@@ -1,6 +1,6 @@
 //! Handing mail to a server (SMTP, RFC 5321). Knows nothing of what it says.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lettre::{
@@ -54,7 +54,7 @@ pub struct SmtpConfig {
     /// How the connection is secured.
     pub security: Security,
     /// Whose signature on its certificate is accepted besides the system's list (PEM).
-    pub ca: Option<Vec<u8>>,
+    pub ca: Option<PathBuf>,
     /// User and password.
     pub credentials: Option<(String, String)>,
     /// The sender.
@@ -149,17 +149,18 @@ pub struct Smtp {
 impl Smtp {
     /// A way to this server. Connects only to send.
     pub fn new(config: &SmtpConfig) -> Result<Self, SmtpError> {
-        let tls = || -> Result<TlsParameters, lettre::transport::smtp::Error> {
-            let mut parameters = TlsParameters::builder(config.host.clone());
-            if let Some(pem) = &config.ca {
-                parameters = parameters.add_root_certificate(Certificate::from_pem(pem)?);
-            }
-            parameters.build_rustls()
-        };
         let wrong = |error: lettre::transport::smtp::Error| SmtpError::Tls(error.to_string());
+        let tls = || -> Result<TlsParameters, SmtpError> {
+            let mut parameters = TlsParameters::builder(config.host.clone());
+            if let Some(path) = &config.ca {
+                let pem = std::fs::read(path).map_err(|error| SmtpError::Read(path.display().to_string(), error))?;
+                parameters = parameters.add_root_certificate(Certificate::from_pem(&pem).map_err(wrong)?);
+            }
+            parameters.build_rustls().map_err(wrong)
+        };
         let security = match config.security {
-            Security::Starttls => Tls::Required(tls().map_err(wrong)?),
-            Security::Tls => Tls::Wrapper(tls().map_err(wrong)?),
+            Security::Starttls => Tls::Required(tls()?),
+            Security::Tls => Tls::Wrapper(tls()?),
             Security::None => Tls::None,
         };
         let hello = config.hello.clone().unwrap_or_else(|| config.from.domain().to_owned());
@@ -257,11 +258,6 @@ fn one_line(text: &str) -> String {
 
 fn short(text: &str) -> String {
     one_line(text).chars().take(LONGEST_ANSWER).collect()
-}
-
-/// Reads a certificate file.
-pub fn read_ca(path: &Path) -> Result<Vec<u8>, SmtpError> {
-    std::fs::read(path).map_err(|error| SmtpError::Read(path.display().to_string(), error))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::{Problems, trunk};
-use crate::ops::smtp::{Pace, Security, SmtpConfig, read_ca};
+use crate::ops::smtp::{Pace, Security, SmtpConfig};
 
 /// `[mail]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,10 +77,6 @@ pub(super) fn read(
     if credentials.is_some() && section.tls == Security::None && !near {
         wrong("a password is not sent in the clear: use tls = \"starttls\" or \"tls\"".to_owned());
     }
-    let ca = section.ca.as_deref().map(read_ca).transpose().unwrap_or_else(|error| {
-        wrong(error.to_string());
-        None
-    });
     if problems.list.len() > before {
         return None;
     }
@@ -88,7 +84,7 @@ pub(super) fn read(
         host: section.host.clone(),
         port: section.port.unwrap_or_else(|| section.tls.port()),
         security: section.tls,
-        ca,
+        ca: section.ca.clone(),
         credentials,
         from: from.ok()?,
         hello: section.hello.clone(),

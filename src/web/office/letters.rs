@@ -34,7 +34,9 @@ pub(super) fn area() -> Area {
         .get("/ufficio/lettere/{whose}/{id}", Permission::SeeLetters, look)
         .get("/ufficio/lettere/{whose}/{id}/esempio", Permission::SeeLetters, specimen)
         .post("/ufficio/lettere/{whose}/{id}/stampa", Permission::SendLetters, print)
-        .post("/ufficio/lettere/{whose}/{id}/spedisci", Permission::SendLetters, send);
+        .post("/ufficio/lettere/{whose}/{id}/spedisci", Permission::SendLetters, send)
+        .get("/ufficio/codici/{id}/sostituisci", Permission::SendLetters, ask_replacing)
+        .post("/ufficio/codici/{id}/sostituisci", Permission::SendLetters, replace_code);
     super::mail::routes(area)
 }
 
@@ -169,6 +171,8 @@ struct Look<'a> {
     too_many: bool,
     form: String,
     made: Vec<Line>,
+    /// The child whose code can be replaced, where it is one child's page.
+    child: Option<i64>,
 }
 
 /// What the letters are called, and how many families they go to.
@@ -211,8 +215,40 @@ async fn look(State(office): State<Arc<Office>>, page: Page, Path((whose, id)): 
         families: families.get(..SHOWN).unwrap_or(&families),
         form: Uuid::new_v4().simple().to_string(),
         made,
+        child: if let Addressees::Child(child) = addressees { Some(child.0) } else { None },
     };
     page.show(&look)
+}
+
+#[derive(Template)]
+#[template(path = "office/code_replace.html")]
+struct Replacing<'a> {
+    page: &'a Page,
+    id: i64,
+    name: String,
+}
+
+async fn ask_replacing(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>) -> Answer {
+    let families = office.desk.letter_families(page.ente.id, Addressees::Child(ChildId(id))).await?;
+    let child = families.iter().flat_map(|family| &family.children).find(|(child, _, _)| child.0 == id);
+    let (_, name, _) = child.ok_or(Oops::NotFound)?;
+    let page = page.under("Lettere", HERE).titled("Sostituire il codice");
+    page.show(&Replacing { page: &page, id, name: name.clone() })
+}
+
+async fn replace_code(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>, form: Form) -> Answer {
+    if form.is_bad() {
+        return page.on_with(
+            &format!("/ufficio/codici/{id}/sostituisci"),
+            FlashKind::Warning,
+            "La sessione era finita: il codice è ancora quello di prima.",
+        );
+    }
+    office.desk.replace_code(&page.actor(), ChildId(id)).await?;
+    page.done(
+        &format!("{HERE}/bambino/{id}"),
+        "Il codice è sostituito: quello di prima non vale più. Stampi o spedisca ora la lettera con il codice nuovo.",
+    )
 }
 
 async fn specimen(State(office): State<Arc<Office>>, page: Page, Path((whose, id)): Path<(String, i64)>) -> Answer {
@@ -253,7 +289,9 @@ async fn send(State(office): State<Arc<Office>>, page: Page, Path((whose, id)): 
     let text = match (done.mails, done.without_address) {
         (1, 0) => "Un messaggio è in coda e parte fra poco.".to_owned(),
         (n, 0) => format!("{n} messaggi sono in coda e partono fra poco."),
-        (n, left) => format!("{n} messaggi sono in coda e partono fra poco. {left} famiglie non hanno un indirizzo: stampi la loro lettera."),
+        (n, left) => {
+            format!("{n} messaggi sono in coda e partono fra poco. {left} famiglie non hanno un indirizzo: stampi la loro lettera.")
+        }
     };
     page.done("/ufficio/posta", &text)
 }
