@@ -14,7 +14,7 @@ use lettre::{
 };
 
 /// How long the server may take for each of its answers.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 /// How long handing over one mail may take in all.
 pub const WHOLE: Duration = Duration::from_mins(5);
 /// The longest answer that is kept, in characters.

@@ -241,9 +241,9 @@ impl Tx {
     /// Forgets what mails said that came to another end than being sent before `before`.
     pub async fn forget_old_mail_content(&mut self, ente: EnteId, before: DateTime<Utc>) -> Result<u64, StoreError> {
         const OLD: &str = "SELECT id FROM mail WHERE ente_id = $1 AND ended_at < $2 AND body IS NOT NULL";
+        const SQL: &str = "UPDATE mail SET body = NULL WHERE ente_id = $1 AND ended_at < $2 AND body IS NOT NULL";
         let files = sqlx::AssertSqlSafe(format!("DELETE FROM mail_attachment WHERE mail_id IN ({OLD})"));
         run!(self, sqlx::query(files).bind(ente.0).bind(before));
-        const SQL: &str = "UPDATE mail SET body = NULL WHERE ente_id = $1 AND ended_at < $2 AND body IS NOT NULL";
         Ok(run!(self, sqlx::query(SQL).bind(ente.0).bind(before)))
     }
 

@@ -194,9 +194,9 @@ impl Tx {
 
     /// Enters a change; one that waited before is withdrawn.
     pub async fn put_window_change(&mut self, ente: EnteId, change: &PutWindowChange<'_>) -> Result<(), StoreError> {
-        self.withdraw_window_change(ente, change.at).await?;
         const SQL: &str = "INSERT INTO window_change (ente_id, first_day, opens, cutoff, old_opens, old_cutoff, entered_at, actor)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        self.withdraw_window_change(ente, change.at).await?;
         run!(
             self,
             sqlx::query(SQL)
