@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
-use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::node::{self, Number, Setup};
@@ -22,11 +22,16 @@ use crate::{
         roster::{CalendarRows, Scope},
         window::Window,
     },
-    desk::{Desk, explain::day_in_words},
+    desk::{
+        Desk,
+        explain::day_in_words,
+        people::{PersonData, Role},
+        trail::Actor,
+    },
     ops::clock::Clock,
     store::{Db, EnrolledChild, Ente},
     telephony::sip::{SipConfig, Trunk},
-    web::{Guide, GuideChild},
+    web::{Guide, GuideChild, office::OfficeSettings},
 };
 
 /// Where the demo keeps its data.
@@ -38,6 +43,8 @@ const LOAD: &str = "800000000";
 const SEED: u64 = 0x5eed_0000_c0de;
 /// The children whose codes are printed: always the same three, of three families.
 const SHOWN: usize = 3;
+/// The demo's administrator.
+const ADMIN: &str = "anna";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -126,10 +133,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         prompts: args.prompts,
         numbers,
         drain: Duration::from_secs(args.drain_seconds),
+        office: OfficeSettings::default(),
         guide: Some(guide.clone()),
         config: None,
     };
-    node::run(setup, |_, http| print_guide(&guide, &ente, clock, note.as_deref(), http)).await?;
+    let link = office_link(&desk, &ente).await?;
+    node::run(setup, |_, http| print_guide(&guide, &ente, clock, note.as_deref(), http, &link)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -200,6 +209,20 @@ async fn prepare(desk: &Desk) -> anyhow::Result<Ente> {
     Ok(desk.ente(Some("demo")).await?)
 }
 
+/// A link into the office as its administrator, who is made where there is none yet.
+async fn office_link(desk: &Desk, ente: &Ente) -> anyhow::Result<String> {
+    let actor = Actor::system(ente.id);
+    let person = if let Some(person) = desk.person_by_login(ADMIN).await? {
+        person
+    } else {
+        let name = "Anna Ferrero".to_owned();
+        let data = PersonData { login: ADMIN.to_owned(), name, email: None, role: Role::Admin, second_factor_required: false };
+        desk.add_person(&actor, &data).await?
+    };
+    let link = desk.login_link(&actor, &person, TimeDelta::hours(12)).await?;
+    Ok(format!("/ufficio/entra/{}", link.reveal()))
+}
+
 fn print_codes(children: &[EnrolledChild]) -> anyhow::Result<()> {
     let mut csv = csv::Writer::from_writer(std::io::stdout().lock());
     csv.write_record(["code", "last_name", "first_name", "school", "class", "diet"])?;
@@ -210,7 +233,7 @@ fn print_codes(children: &[EnrolledChild]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_guide(guide: &Guide, ente: &Ente, clock: Clock, note: Option<&str>, http: SocketAddr) {
+fn print_guide(guide: &Guide, ente: &Ente, clock: Clock, note: Option<&str>, http: SocketAddr, link: &str) {
     let local = ente.window.local(clock.now());
     let mut text = format!("\nVoce Guida: {}\n", ente.name);
     if let Some(note) = note {
@@ -225,7 +248,8 @@ fn print_guide(guide: &Guide, ente: &Ente, clock: Clock, note: Option<&str>, htt
     let _ = writeln!(
         text,
         "\nCall it, from another terminal:\n  voceguida call {uri} --keys \"{code},1,1\" --heard\n\
-         or with any SIP phone: {uri}\nThe page: http://{http}/\nStop with Ctrl-C.",
+         or with any SIP phone: {uri}\nThe page: http://{http}/\n\
+         The office, once with this link: http://{http}{link}\nStop with Ctrl-C.",
         uri = guide.uri
     );
     // The guide is all that the demo writes to standard output; if nobody reads it, it runs on.

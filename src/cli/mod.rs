@@ -14,6 +14,7 @@ mod place;
 mod rule;
 mod serve;
 mod status;
+mod user;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,8 @@ enum Command {
     Guesses(guesses::Args),
     /// How a running node fares: trunks, registrations, calls, media.
     Status(status::Args),
+    /// The office's people: add, list, disable, give a password.
+    User(user::Args),
 }
 
 /// The stack logs whole SIP messages at `info`, keys in INFO among them: codes. They never get into
@@ -102,6 +105,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(args).await,
         Command::Guesses(args) => guesses::run(args).await,
         Command::Status(args) => status::run(&args),
+        Command::User(args) => user::run(args).await,
     }
 }
 

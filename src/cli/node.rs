@@ -34,7 +34,10 @@ use crate::{
         plan::Plan,
         prompts::PromptLibrary,
     },
-    web::{self, Guide, Web},
+    web::{
+        self, Guide, Web,
+        office::{self, Office, OfficeSettings},
+    },
 };
 
 /// What a node is made of.
@@ -52,6 +55,8 @@ pub struct Setup {
     pub numbers: Vec<Number>,
     /// How long running calls may finish at shutdown.
     pub drain: Duration,
+    /// How the office is reached.
+    pub office: OfficeSettings,
     /// For the page.
     pub guide: Option<Guide>,
     /// The configuration file, whose `[trace]` is read again at SIGHUP.
@@ -118,8 +123,10 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         started: std::time::Instant::now(),
         enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
     };
+    let office = Office::new(setup.desk.clone(), Some(server.monitor()), setup.office).await?;
+    let pages = web::router(web).merge(office::router(&office)).into_make_service_with_connect_info::<SocketAddr>();
     let pages = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, web::router(web)).await {
+        if let Err(error) = axum::serve(listener, pages).await {
             error!(%error, "HTTP has ended");
         }
     });
@@ -230,6 +237,9 @@ async fn close_days(desk: Desk, ente: Ente) {
         }
         if let Err(error) = desk.forget_wrong_codes(desk.clock().now()).await {
             warn!(%error, "old wrong codes");
+        }
+        if let Err(error) = desk.forget_sessions(desk.clock().now()).await {
+            warn!(%error, "old sessions");
         }
         tokio::time::sleep(wait).await;
     }

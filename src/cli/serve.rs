@@ -3,13 +3,15 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use tracing::info;
 
 use super::node::{self, Number, Setup};
 use crate::{
-    desk::Desk,
+    desk::{Desk, people::Limits},
     ops::{clock::Clock, config::Config},
     store::Db,
+    web::office::OfficeSettings,
 };
 
 /// Arguments.
@@ -27,6 +29,18 @@ pub(super) async fn put_enti(desk: &Desk, config: &Config) -> anyhow::Result<()>
         desk.put_ente(&ente.slug, &ente.name, ente.office_phone.as_deref(), &ente.window()).await?;
     }
     Ok(())
+}
+
+/// The office's settings.
+fn office(config: &Config) -> OfficeSettings {
+    let mut limits = Limits::default();
+    if let Some(minutes) = config.office.idle_minutes {
+        limits.idle = TimeDelta::minutes(minutes.into());
+    }
+    if let Some(hours) = config.office.session_hours {
+        limits.absolute = TimeDelta::hours(hours.into());
+    }
+    OfficeSettings { url: config.office.url.clone(), proxies: config.office.proxies.clone(), limits }
 }
 
 /// Runs the service.
@@ -51,6 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         prompts: config.prompts.clone(),
         numbers,
         drain: config.drain(),
+        office: office(&config),
         guide: None,
         config: Some(args.config),
     };

@@ -11,8 +11,10 @@ pub mod guard;
 pub mod import;
 pub mod line;
 pub mod operate;
+pub mod people;
 pub mod roster_file;
 pub mod telephone;
+pub mod trail;
 
 use crate::{
     canteen::{ChildId, EnteId, code::ChildCode},

@@ -9,6 +9,7 @@ use std::{
 };
 
 use chrono::NaiveTime;
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use serde_spanned::Spanned;
 
@@ -51,6 +52,9 @@ pub struct Config {
     /// Called numbers, on whatever trunk.
     #[serde(default)]
     pub number: Vec<Spanned<NumberSection>>,
+    /// The office's pages.
+    #[serde(default)]
+    pub office: OfficeSection,
     /// Writes SIP down, for whoever looks for a fault; read again at SIGHUP.
     pub trace: Option<TraceSettings>,
     /// How long running calls may finish at shutdown, in seconds.
@@ -64,6 +68,21 @@ fn default_prompts() -> PathBuf {
 
 fn default_drain() -> u64 {
     120
+}
+
+/// `[office]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfficeSection {
+    /// Where people find it, e.g. `https://mensa.comune.example`. With https, its cookies are for https only.
+    pub url: Option<String>,
+    /// Proxies in front of it, whose `X-Forwarded-For` is believed.
+    #[serde(default)]
+    pub proxies: Vec<IpNet>,
+    /// A login ends when it is not used for so many minutes.
+    pub idle_minutes: Option<u16>,
+    /// A login ends after so many hours in any case.
+    pub session_hours: Option<u16>,
 }
 
 /// `[sip]`.
@@ -229,6 +248,7 @@ impl Config {
         })?;
         let mut problems = Problems { file, list: Vec::new() };
         config.check_sip(&mut problems);
+        config.check_office(&mut problems);
         config.check_numbers(&line_of, &mut problems);
         if config.trace.as_ref().is_some_and(|trace| trace.hep.is_none() && trace.pcap.is_none()) {
             problems.list.push(format!("{file}: [trace] goes nowhere: give hep or pcap, or leave it out"));
@@ -267,6 +287,19 @@ impl Config {
         let (first, last) = self.sip.rtp_ports;
         if first < 1024 || last <= first {
             problems.somewhere("rtp_ports must be two ports from 1024 on, the second greater");
+        }
+    }
+
+    fn check_office(&self, problems: &mut Problems<'_>) {
+        let origin = |url: &str| {
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            rest.is_some_and(|r| !r.is_empty() && r.chars().all(|c| c.is_ascii_alphanumeric() || ".:-[]".contains(c)))
+        };
+        if self.office.url.as_deref().is_some_and(|url| !origin(url)) {
+            problems.somewhere("[office] url is a scheme and a name, without a path: https://mensa.comune.example");
+        }
+        if self.office.idle_minutes == Some(0) || self.office.session_hours == Some(0) {
+            problems.somewhere("[office] a login must last: idle_minutes and session_hours are at least 1");
         }
     }
 

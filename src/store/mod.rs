@@ -10,7 +10,10 @@ mod ente;
 mod guard;
 mod meal;
 mod operation;
+mod person;
 mod roster;
+mod session;
+mod trail;
 
 use std::{str::FromStr, time::Duration};
 
@@ -28,7 +31,10 @@ pub use self::{
     guard::{GuessCounts, WrongCaller},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{NewOperation, StoredOperation, Verdict},
+    person::{NewPerson, PersonRow, PersonSecrets},
     roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
+    session::{FailureCounts, NewSession, SessionRow},
+    trail::{NewTrailLine, TrailRow},
 };
 use crate::ops::clock::{Clock, to_micros};
 

@@ -1,6 +1,7 @@
-//! HTTP: health, metrics, and the page that says how to call. No rules, no SQL (design §2).
+//! HTTP: health, metrics, the page that says how to call, and the office. No rules, no SQL (design §2).
 
 mod metrics;
+pub mod office;
 pub mod status;
 
 use std::sync::{Arc, atomic::AtomicU64};

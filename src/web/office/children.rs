@@ -1,0 +1,7 @@
+//! Children: search, a page for each.
+
+use super::Area;
+
+pub(super) fn area() -> Area {
+    Area::new()
+}

@@ -1,0 +1,7 @@
+//! Letters with codes.
+
+use super::Area;
+
+pub(super) fn area() -> Area {
+    Area::new()
+}

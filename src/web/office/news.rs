@@ -1,0 +1,7 @@
+//! News to families.
+
+use super::Area;
+
+pub(super) fn area() -> Area {
+    Area::new()
+}

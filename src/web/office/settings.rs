@@ -1,0 +1,7 @@
+//! Settings.
+
+use super::Area;
+
+pub(super) fn area() -> Area {
+    Area::new()
+}

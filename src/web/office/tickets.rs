@@ -1,0 +1,7 @@
+//! What families ask.
+
+use super::Area;
+
+pub(super) fn area() -> Area {
+    Area::new()
+}
