@@ -6,8 +6,10 @@
 mod calendar;
 mod call;
 mod child;
+mod correction;
 mod ente;
 mod guard;
+mod kitchen;
 mod meal;
 mod operation;
 mod person;
@@ -25,10 +27,13 @@ use sqlx::{
 };
 
 pub use self::{
+    calendar::ClosureRow,
     call::CallRow,
     child::{ChildRow, EnrolledChild},
+    correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
     ente::Ente,
     guard::{GuessCounts, WrongCaller},
+    kitchen::{ChannelCount, KitchenRecipient, Moment},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{NewOperation, StoredOperation, Verdict},
     person::{NewPerson, PersonRow, PersonSecrets},
