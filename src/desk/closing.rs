@@ -91,7 +91,7 @@ async fn meals_of(tx: &mut Tx, school: i64, day: NaiveDate, cutoff: DateTime<Utc
 }
 
 /// The last day whose cut-off has passed.
-fn last_past_day(window: &Window, now: DateTime<Utc>) -> NaiveDate {
+pub(super) fn last_past_day(window: &Window, now: DateTime<Utc>) -> NaiveDate {
     let today = window.local(now).date();
     if window.day_is_open(today, now) { today.pred_opt().unwrap_or(today) } else { today }
 }

@@ -1,6 +1,7 @@
 //! The desk: use cases, one transaction each (design §2).
 
 pub mod audit;
+pub mod calendar;
 pub mod call_file;
 pub mod calls;
 pub mod child;
@@ -14,6 +15,7 @@ pub mod operate;
 pub mod people;
 pub mod roster_file;
 pub mod telephone;
+pub mod today;
 pub mod trail;
 
 use crate::{

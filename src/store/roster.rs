@@ -138,6 +138,12 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_optional(c))?)
     }
 
+    /// All school years of an ente, the latest first: row and name.
+    pub async fn school_years(&mut self, ente: EnteId) -> Result<Vec<(i64, String)>, StoreError> {
+        const SQL: &str = "SELECT id, name FROM school_year WHERE ente_id = $1 ORDER BY name DESC";
+        Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_all(c))?)
+    }
+
     /// Creates the school year where it is not there yet.
     pub async fn put_school_year(&mut self, ente: EnteId, name: &str) -> Result<i64, StoreError> {
         const SQL: &str = "INSERT INTO school_year (ente_id, name) VALUES ($1, $2)
