@@ -50,6 +50,8 @@ case $what in
         needs sox sox
         needs ffmpeg ffmpeg
         needs setpriv util-linux
+        needs pdftotext poppler-utils
+        if ! /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null; then missing+=(python3-aiosmtpd); fi
         needs psql postgresql-client
         # Its programs are not in the PATH.
         if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then missing+=(postgresql); fi

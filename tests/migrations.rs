@@ -17,6 +17,7 @@ fn kind(declared: &str) -> String {
         "integer" | "bigint" => "integer",
         "datetime" | "timestamp with time zone" => "instant",
         "time" | "time without time zone" => "time",
+        "blob" | "bytea" => "bytes",
         other => return other.to_owned(),
     }
     .to_owned()

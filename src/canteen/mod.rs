@@ -10,9 +10,11 @@ pub mod demo;
 pub mod fiscal_code;
 pub mod holidays;
 pub mod marks;
+pub mod offer;
 pub mod roster;
 pub mod rule;
 pub mod types;
 pub mod window;
+pub mod words;
 
 pub use types::{Channel, ChildId, Choice, DayState, EnteId, Reason};

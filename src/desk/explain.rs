@@ -1,8 +1,9 @@
 //! Which decision, and why, step by step: for the office's "perché è stata rifiutata?" (O6).
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use super::{Desk, DeskError, ente_of, operate::calendar_of};
+pub use crate::canteen::words::day_in_words;
 use crate::canteen::{
     ChildId, Choice, EnteId, Reason,
     calendar::NoService,
@@ -33,10 +34,13 @@ impl Desk {
     ) -> Result<Explanation, DeskError> {
         let mut tx = self.db.read().await?;
         let now = tx.instant(&self.clock).await?;
-        let window = ente_of(&mut tx, ente).await?.window;
+        let at = at.unwrap_or(now);
+        let mut window = ente_of(&mut tx, ente).await?.window;
+        if let Some((opens, cutoff)) = tx.window_before(ente, at).await? {
+            window = Window { opens, cutoff, ..window };
+        }
         let calendar = calendar_of(&mut tx, child).await?;
         let marks = tx.marks_of(child).await?;
-        let at = at.unwrap_or(now);
         let mut steps = Vec::new();
         let decision = decide_step_by_step(at, &window, request, &calendar, &marks, &mut |step| steps.push(step));
         Ok(in_words(at, &window, request, decision, &steps))
@@ -82,16 +86,6 @@ pub fn reason_in_words(reason: Reason, day: Option<NaiveDate>, window: &Window) 
         Reason::NotSuspended => format!("il servizio non è sospeso{on}"),
         Reason::NothingToUndo => format!("non risulta nessuna disdetta e nessun pasto in bianco{on}"),
     }
-}
-
-/// "giovedì 15 ottobre 2026".
-pub fn day_in_words(day: NaiveDate) -> String {
-    const WEEKDAYS: [&str; 7] = ["lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato", "domenica"];
-    const MONTHS: [&str; 12] =
-        ["gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno", "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre"];
-    let weekday = WEEKDAYS[day.weekday().num_days_from_monday() as usize];
-    let number = if day.day() == 1 { "1º".to_owned() } else { day.day().to_string() };
-    format!("{weekday} {number} {} {}", MONTHS[day.month0() as usize], day.year())
 }
 
 fn why_in_words(why: NoService) -> &'static str {

@@ -192,6 +192,8 @@ impl Import<'_> {
         rng: &mut (impl Rng + Send),
     ) -> Result<(), ImportError> {
         let mut known = KnownChildren::new(self.tx.known_children(self.ente).await?);
+        // A code that was replaced is nobody's: an old letter must not cancel another child's meal.
+        known.codes.extend(self.tx.retired_codes(self.ente).await?.into_iter().map(|code| (code, None)));
         let mut guardians = KnownGuardians::new(self.tx.known_guardians(self.ente).await?);
         // A guardian shared by siblings is written once.
         let mut rows: Vec<Option<i64>> = vec![None; roster.guardians.len()];

@@ -10,11 +10,15 @@ mod correction;
 mod ente;
 mod guard;
 mod kitchen;
+mod letter;
+mod mail;
 mod meal;
 mod operation;
 mod person;
+mod retention;
 mod roster;
 mod session;
+mod settings;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -34,11 +38,14 @@ pub use self::{
     ente::Ente,
     guard::{GuessCounts, WrongCaller},
     kitchen::{ChannelCount, KitchenRecipient, Moment},
+    letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
+    mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{NewOperation, StoredOperation, Verdict},
     person::{NewPerson, PersonRow, PersonSecrets},
     roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
     session::{FailureCounts, NewSession, SessionRow},
+    settings::{PutWindowChange, SettingsRow, WindowChangeRow},
     trail::{NewTrailLine, TrailRow},
 };
 use crate::ops::clock::{Clock, to_micros};

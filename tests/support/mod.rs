@@ -26,6 +26,7 @@ use voceguida::{
 };
 
 pub mod demo;
+pub mod mail;
 pub mod postgres;
 
 /// A fresh database of each kind, and a name for messages.

@@ -59,6 +59,7 @@ mod html;
 pub mod list;
 pub mod live;
 mod login;
+mod mail;
 mod page;
 mod seal;
 
@@ -118,6 +119,8 @@ fn areas() -> Vec<Area> {
 
 /// Uploads that are read at once: each may take 10 MB.
 const UPLOADS: usize = 8;
+/// Documents that are set at once.
+const PRESSES: usize = 2;
 /// Live parts at once.
 const STREAMS: usize = 500;
 
@@ -144,6 +147,8 @@ pub struct Office {
     sealer: Sealer,
     menu: Vec<MenuItem>,
     uploads: Semaphore,
+    /// Letters that are set at once: each takes a processor.
+    presses: Semaphore,
     streams: Arc<Semaphore>,
 }
 
@@ -159,6 +164,7 @@ impl Office {
             sealer,
             menu,
             uploads: Semaphore::new(UPLOADS),
+            presses: Semaphore::new(PRESSES),
             streams: Arc::new(Semaphore::new(STREAMS)),
         }))
     }
