@@ -12,6 +12,7 @@ pub mod export;
 pub mod guard;
 pub mod hours;
 pub mod import;
+pub mod kitchen;
 pub mod letters;
 pub mod line;
 pub mod mail;

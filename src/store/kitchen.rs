@@ -49,20 +49,13 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).bind(day).bind(until).fetch_all(c))?)
     }
 
-    /// The last days before `day`, each a week earlier, on which the ente served meals; the latest first, at most `most`.
+    /// Those of the days on which the ente served meals.
     pub async fn usual_days(&mut self, ente: EnteId, days: &[NaiveDate]) -> Result<Vec<NaiveDate>, StoreError> {
         const SQL: &str =
             "SELECT COALESCE(SUM(d.meals), 0) FROM closed_day d JOIN school s ON s.id = d.school_id WHERE s.ente_id = $1 AND d.day = $2";
         let mut usual = Vec::new();
         for day in days {
-            let meals: i64 = match self {
-                // PostgreSQL adds BIGINT up to NUMERIC.
-                Self::Postgres(tx) => {
-                    const SQL: &str = "SELECT COALESCE(SUM(d.meals), 0)::BIGINT FROM closed_day d JOIN school s ON s.id = d.school_id WHERE s.ente_id = $1 AND d.day = $2";
-                    sqlx::query_scalar(SQL).bind(ente.0).bind(day).fetch_one(&mut **tx).await?
-                }
-                Self::Sqlite(tx) => sqlx::query_scalar(SQL).bind(ente.0).bind(day).fetch_one(&mut **tx).await?,
-            };
+            let meals: i64 = on!(self, |c| sqlx::query_scalar(SQL).bind(ente.0).bind(day).fetch_one(c))?;
             if meals > 0 {
                 usual.push(*day);
             }

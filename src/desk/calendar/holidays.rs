@@ -70,7 +70,9 @@ impl Desk {
         days.dedup_by_key(|(day, _)| *day);
         let eats = |day: NaiveDate| {
             let classes = book.classes.iter().filter(|c| c.year == year);
-            classes.filter_map(|c| book.calendar_of(c)).any(|c| c.first <= day && day <= c.last && c.weekdays_on(day).contains(day.weekday()))
+            classes
+                .filter_map(|c| book.calendar_of(c))
+                .any(|c| c.first <= day && day <= c.last && c.weekdays_on(day).contains(day.weekday()))
         };
         let taken = |day: NaiveDate| book.closures.iter().any(|c| c.place == Place::Ente && c.covers(day));
         let proposal = |(day, name): (NaiveDate, String)| {

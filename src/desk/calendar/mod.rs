@@ -5,8 +5,9 @@
 
 pub mod holidays;
 mod plan;
+pub mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::json;
@@ -16,11 +17,12 @@ use super::{
     Desk, DeskError,
     closing::last_past_day,
     ente_of,
+    kitchen::queue_change,
     trail::{Action, Actor, Subject, record},
 };
 use crate::{
     canteen::{
-        ChildId, EnteId,
+        ChildId, DayState, EnteId,
         book::{Book, BookClosure, Change, Place},
     },
     store::{ClosureRow, NewCorrection, StoreError, Tx},
@@ -50,6 +52,9 @@ pub enum CalendarError {
     /// Days of return and terms do not change days whose meals are counted already; holds the first such day.
     #[error("{0} is counted already")]
     Counted(NaiveDate),
+    /// A day's closing is under way; try again.
+    #[error("a day is being closed")]
+    Behind,
     /// Nothing would change.
     #[error("nothing would change")]
     Nothing,
@@ -79,7 +84,7 @@ impl Desk {
     /// Does the changes, all or none. `shown` is the fingerprint of the plan that was shown; where it would not happen like that any
     /// more, nothing is done ([`CalendarError::Stale`]).
     pub async fn change_calendar(&self, actor: &Actor, changes: &[Change], shown: Option<&str>) -> Result<Plan, CalendarError> {
-        loop {
+        for _ in 0..5 {
             self.close_days(actor.ente, None, |_, _| {}).await?;
             let mut tx = self.db.write().await?;
             tx.shut_day(actor.ente.0).await?;
@@ -92,10 +97,14 @@ impl Desk {
             if shown.is_some_and(|shown| shown != plan.fingerprint) {
                 return Err(CalendarError::Stale(Box::new(plan)));
             }
-            apply(&mut tx, actor, at, &plan).await?;
+            let reason = apply(&mut tx, actor, at, &plan).await?;
+            if self.has_mail() {
+                tell_kitchen(&mut tx, actor.ente, at, &plan, &reason).await?;
+            }
             tx.commit().await?;
             return Ok(plan);
         }
+        Err(CalendarError::Behind)
     }
 
     /// The ente's calendar as it stands.
@@ -126,7 +135,7 @@ async fn is_behind(tx: &mut Tx, ente: EnteId, at: DateTime<Utc>) -> Result<bool,
 }
 
 /// Writes a plan down.
-async fn apply(tx: &mut Tx, actor: &Actor, at: DateTime<Utc>, plan: &Plan) -> Result<(), DeskError> {
+async fn apply(tx: &mut Tx, actor: &Actor, at: DateTime<Utc>, plan: &Plan) -> Result<String, DeskError> {
     let mut closure_rows = Vec::new();
     let mut reasons = BTreeSet::new();
     for change in &plan.changes {
@@ -189,6 +198,18 @@ async fn apply(tx: &mut Tx, actor: &Actor, at: DateTime<Utc>, plan: &Plan) -> Re
         })
         .await?;
     }
+    Ok(reason)
+}
+
+/// Tells the kitchen what changed of today's count, which it has been sent already.
+async fn tell_kitchen(tx: &mut Tx, ente: EnteId, at: DateTime<Utc>, plan: &Plan, reason: &str) -> Result<(), DeskError> {
+    let today = ente_of(tx, ente).await?.window.local(at).date();
+    let eaten = |state| i64::from(matches!(state, DayState::Served | DayState::White));
+    let mut changes: BTreeMap<i64, i64> = BTreeMap::new();
+    for planned in plan.corrections.iter().filter(|c| c.day == today) {
+        *changes.entry(planned.school).or_default() += eaten(planned.becomes) - eaten(planned.was);
+    }
+    queue_change(tx, ente, today, at, &changes, reason).await?;
     Ok(())
 }
 

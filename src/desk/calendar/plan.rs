@@ -290,19 +290,15 @@ impl Ground {
     }
 
     /// A day that can still be changed: children are booked, or not, by the calendar.
-    fn weigh_open(
-        &self,
-        plan: &mut Plan,
-        effect: &mut DayEffect,
-        concerned: &mut BTreeSet<i64>,
-        class: i64,
-        day: NaiveDate,
-        gains: bool,
-    ) {
+    fn weigh_open(&self, plan: &mut Plan, effect: &mut DayEffect, concerned: &mut BTreeSet<i64>, class: i64, day: NaiveDate, gains: bool) {
         for pupil in self.pupils.get(&class).into_iter().flatten().filter(|p| p.is_enrolled(day)) {
             concerned.insert(pupil.id);
             let state = self.marked(pupil.id, day);
-            if gains { effect.gained.add(state) } else { effect.lost.add(state) }
+            if gains {
+                effect.gained.add(state)
+            } else {
+                effect.lost.add(state)
+            }
             if let Some(row) = self.standing.get(&(pupil.id, day)) {
                 if gains { plan.returning.push(row.clone()) } else { plan.falling.push(row.clone()) }
             }
@@ -373,7 +369,8 @@ impl Ground {
 /// Is the change one that can be meant?
 async fn check(tx: &mut Tx, ente: EnteId, book: &Book, change: &Change) -> Result<(), CalendarError> {
     let has_school = |id: i64| book.classes.iter().any(|c| c.school == id);
-    let span = |first: NaiveDate, last: NaiveDate| if last < first { Err(CalendarError::Backwards) } else { Ok((last - first).num_days() + 1) };
+    let span =
+        |first: NaiveDate, last: NaiveDate| if last < first { Err(CalendarError::Backwards) } else { Ok((last - first).num_days() + 1) };
     match change {
         Change::Close { place, first, last, .. } => {
             if span(*first, *last)? > LONGEST_CLOSURE {
@@ -402,7 +399,11 @@ async fn check(tx: &mut Tx, ente: EnteId, book: &Book, change: &Change) -> Resul
             if known { Ok(()) } else { Err(CalendarError::NoPlace) }
         }
         Change::Returns { class, .. } => {
-            if book.classes.iter().any(|c| c.id == *class) { Ok(()) } else { Err(CalendarError::NoPlace) }
+            if book.classes.iter().any(|c| c.id == *class) {
+                Ok(())
+            } else {
+                Err(CalendarError::NoPlace)
+            }
         }
     }
 }

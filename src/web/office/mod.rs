@@ -50,6 +50,7 @@
 
 mod area;
 pub mod assets;
+mod chart;
 mod errors;
 mod fields;
 pub mod files;
@@ -65,6 +66,7 @@ mod seal;
 
 // Areas: one line each here and in `areas`.
 mod calendar;
+mod calendar_change;
 mod children;
 mod families;
 mod letters;
