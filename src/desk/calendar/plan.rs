@@ -350,7 +350,7 @@ impl Ground {
                 planned(plan, meal.child_id, meal.school_id, &meal.diet, before);
             }
         }
-        let mut unbooked = 0;
+        let mut unbooked = BTreeSet::new();
         for pupil in self.pupils.get(&class).into_iter().flatten().filter(|p| p.is_enrolled(day)) {
             if self.recorded.contains(&(pupil.id, day)) {
                 continue;
@@ -358,11 +358,11 @@ impl Ground {
             if book_again {
                 planned(plan, pupil.id, pupil.school_id, &pupil.diet, self.marked(pupil.id, day));
             } else {
-                concerned.insert(pupil.id);
-                unbooked += 1;
+                unbooked.insert(pupil.id);
             }
         }
-        effect.unbooked += unbooked;
+        effect.unbooked += unbooked.len() as u32;
+        concerned.extend(unbooked);
     }
 }
 

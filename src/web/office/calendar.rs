@@ -175,8 +175,8 @@ struct YearPage<'a> {
     year_name: String,
     schools: &'a [(i64, String)],
     classes: Vec<(i64, String)>,
-    school: Option<i64>,
-    class: Option<i64>,
+    school: i64,
+    class: i64,
     whom: String,
     months: Vec<Month>,
     closures: Vec<Listed>,
@@ -209,7 +209,19 @@ async fn year(State(office): State<Arc<Office>>, page: Page, Query(query): Query
     let classes = classes.map(|c| (c.id, format!("{} ({})", c.name, c.school_name))).collect();
     let year_name = years.iter().find(|(id, _)| *id == year).map_or_else(String::new, |(_, name)| name.clone());
     let page = page.titled("Calendario");
-    page.show(&YearPage { page: &page, years: &years, year, year_name, schools: &schools, classes, school, class, whom, months, closures })
+    page.show(&YearPage {
+        page: &page,
+        years: &years,
+        year,
+        year_name,
+        schools: &schools,
+        classes,
+        school: school.unwrap_or(0),
+        class: class.unwrap_or(0),
+        whom,
+        months,
+        closures,
+    })
 }
 
 struct DaySchool {

@@ -87,6 +87,11 @@ struct NoticePage<'a> {
     text: String,
 }
 
+/// "martedì 8 dicembre 2026", for templates.
+fn day_of(day: &NaiveDate) -> String {
+    day_in_words(*day)
+}
+
 fn title_of(what: &str) -> &'static str {
     match what {
         "chiusura" => "Inserisci una chiusura",

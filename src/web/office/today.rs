@@ -20,6 +20,7 @@ use super::{
 use crate::{
     canteen::{EnteId, words::day_in_words},
     desk::{
+        calendar::words::thousands,
         kitchen::{self, DayCount, KitchenRecipient, SchoolCount},
         people::Permission,
         today::Today,
@@ -110,6 +111,14 @@ impl Part<'_> {
     }
 }
 
+fn day_of(day: &NaiveDate) -> String {
+    day_in_words(*day)
+}
+
+fn meals_in_words(count: &DayCount) -> String {
+    thousands(count.meals() as usize)
+}
+
 /// "Telefono", "Portale", "Ufficio".
 pub(super) fn channel_in_words(word: &str) -> &'static str {
     match word {
@@ -122,7 +131,7 @@ pub(super) fn channel_in_words(word: &str) -> &'static str {
 }
 
 /// "2 ore e 5 minuti", "un minuto".
-fn left_in_words(left: TimeDelta) -> String {
+fn left_in_words(left: &TimeDelta) -> String {
     let minutes = left.num_minutes();
     let (hours, minutes) = (minutes / 60, minutes % 60);
     let h = match hours {
@@ -282,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_time_left_in_words() {
-        let told = [0, 1, 23, 60, 61, 125, 900].map(|m| left_in_words(TimeDelta::minutes(m)));
+        let told = [0, 1, 23, 60, 61, 125, 900].map(|m| left_in_words(&TimeDelta::minutes(m)));
         insta::assert_snapshot!(told.join(", "), @"meno di un minuto, un minuto, 23 minuti, un'ora, un'ora e un minuto, 2 ore e 5 minuti, 15 ore");
     }
 }
