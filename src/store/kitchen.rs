@@ -51,8 +51,8 @@ impl Tx {
 
     /// Those of the days on which the ente served meals.
     pub async fn usual_days(&mut self, ente: EnteId, days: &[NaiveDate]) -> Result<Vec<NaiveDate>, StoreError> {
-        const SQL: &str =
-            "SELECT COALESCE(SUM(d.meals), 0) FROM closed_day d JOIN school s ON s.id = d.school_id WHERE s.ente_id = $1 AND d.day = $2";
+        const SQL: &str = "SELECT CAST(COALESCE(SUM(d.meals), 0) AS BIGINT) FROM closed_day d JOIN school s ON s.id = d.school_id
+            WHERE s.ente_id = $1 AND d.day = $2";
         let mut usual = Vec::new();
         for day in days {
             let meals: i64 = on!(self, |c| sqlx::query_scalar(SQL).bind(ente.0).bind(day).fetch_one(c))?;

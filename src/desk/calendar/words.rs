@@ -3,9 +3,12 @@
 use chrono::NaiveDate;
 
 use super::{Plan, place_name};
-use crate::canteen::{
-    book::{Book, BookClosure, ClosureKind},
-    words::{date_in_words, day_in_words},
+use crate::{
+    canteen::{
+        book::{Book, BookClosure, ClosureKind},
+        words::{date_in_words, day_in_words},
+    },
+    store::StandingRow,
 };
 
 /// "un pasto", "3 pasti", "1.250 pasti".
@@ -23,6 +26,13 @@ pub fn thousands(n: usize) -> String {
 /// "martedì 20 ottobre 2026", or "da … a …".
 pub fn span_in_words(first: NaiveDate, last: NaiveDate) -> String {
     if first == last { day_in_words(first) } else { format!("da {} a {}", day_in_words(first), day_in_words(last)) }
+}
+
+/// "2 disdette, un pasto in bianco".
+fn marks_in_words(rows: &[StandingRow]) -> String {
+    let of = |kind: &str| rows.iter().filter(|r| r.kind == kind).count();
+    let counted = [(of("cancelled"), "una disdetta", "disdette"), (of("white"), "un pasto in bianco", "pasti in bianco")];
+    counted.into_iter().filter(|(n, ..)| *n > 0).map(|(n, one, more)| many(n, one, more)).collect::<Vec<_>>().join(", ")
 }
 
 /// The sentences of a preview, the most important first.
@@ -51,17 +61,16 @@ pub fn in_words(plan: &Plan) -> Vec<String> {
     }
     if unbilled > 0 {
         told.push(format!(
-            "Il termine è passato e la cucina ha già il conteggio: {} già contati non saranno addebitati. Il foglio della cucina resta com'era; accanto si vede la rettifica.",
-            many(unbilled, "un pasto", "pasti")
+            "Il termine è passato e la cucina ha già il conteggio. Pasti contati che non saranno addebitati: {}. Il foglio della cucina resta com'era; \
+             accanto si vede la rettifica.",
+            thousands(unbilled)
         ));
     }
-    let of = |rows: &[crate::store::StandingRow], kind: &str| rows.iter().filter(|r| r.kind == kind).count();
     if !plan.falling.is_empty() {
         told.push(format!(
-            "Perdono effetto {} e {} già registrati, perché non c'è mensa. Restano nel registro con la loro ricevuta e non sono spostati a un altro giorno: \
-             la famiglia sa per quale giorno valevano.",
-            many(of(&plan.falling, "cancelled"), "una disdetta", "disdette"),
-            many(of(&plan.falling, "white"), "un pasto in bianco", "pasti in bianco"),
+            "Senza più effetto, perché non c'è mensa: {}. Restano nel registro con la loro ricevuta e non sono spostati a un altro giorno: la famiglia sa per \
+             quale giorno valevano.",
+            marks_in_words(&plan.falling)
         ));
     }
     if totals.gained.children() > 0 {
@@ -75,23 +84,19 @@ pub fn in_words(plan: &Plan) -> Vec<String> {
         }
         if billed > 0 {
             told.push(format!(
-                "Il termine è passato: {} saranno addebitati. Le famiglie non possono più disdire.",
-                many(billed, "un pasto", "pasti")
+                "Il termine è passato e le famiglie non possono più disdire. Pasti che saranno addebitati: {}.",
+                thousands(billed)
             ));
         }
     }
     if !plan.returning.is_empty() {
-        told.push(format!(
-            "Tornano a valere {} e {} registrati prima della chiusura.",
-            many(of(&plan.returning, "cancelled"), "una disdetta", "disdette"),
-            many(of(&plan.returning, "white"), "un pasto in bianco", "pasti in bianco"),
-        ));
+        told.push(format!("Di nuovo validi, come registrati prima della chiusura: {}.", marks_in_words(&plan.returning)));
     }
     if totals.unbooked > 0 {
         told.push(format!(
-            "Il termine è passato quando la chiusura era già nota: nessuno poteva disdire e la cucina non ha contato. Perciò {} non sono prenotati e nulla è \
-             addebitato. Chi mangia comunque va registrato dalla pagina del bambino.",
-            many(totals.unbooked as usize, "un bambino", "bambini")
+            "Il termine è passato quando la chiusura era già nota: nessuno poteva disdire e la cucina non ha contato. Perciò nessuno è prenotato e \
+             nulla è addebitato (bambini: {}). Chi mangia comunque va registrato dalla pagina del bambino.",
+            thousands(totals.unbooked as usize)
         ));
     }
     for moved in &plan.moves {
@@ -161,6 +166,16 @@ mod tests {
             reason: "allerta arancione".into(),
         };
         let notice = notice(&Book::default(), &closure);
-        insta::assert_snapshot!(format!("{}\n\n{}", notice.title, notice.text), @"");
+        insta::assert_snapshot!(format!("{}\n\n{}", notice.title, notice.text), @r"
+        Mensa sospesa: 20 ottobre 2026–21 ottobre 2026 (tutte le scuole)
+
+        Gentili famiglie,
+
+        da martedì 20 ottobre 2026 a mercoledì 21 ottobre 2026 il servizio mensa non è previsto per tutte le scuole (allerta meteo: allerta arancione).
+
+        Non occorre disdire il pasto: non sarà addebitato. Le disdette già registrate per questi giorni non hanno effetto e non valgono per altri giorni.
+
+        Cordiali saluti
+        ");
     }
 }
