@@ -47,6 +47,7 @@ case $what in
         needs kamailio kamailio
         if ! compgen -G '/usr/lib/*/kamailio/modules/tls.so' >/dev/null; then missing+=(kamailio-tls-modules); fi
         needs tshark tshark
+        needs prometheus prometheus
         needs sox sox
         needs ffmpeg ffmpeg
         needs setpriv util-linux

@@ -4,9 +4,13 @@
 
 mod telephony_support;
 
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream, UdpSocket},
+    time::Duration,
+};
 
-use telephony_support::{Ear, LINE, Line, SHORT, config, program};
+use telephony_support::{Ear, LINE, Line, PATIENCE, SHORT, SLOW, config, program};
 use voceguida::telephony::{
     call::{CallRecord, KeyWays, Side},
     sip::SipConfig,
@@ -128,6 +132,96 @@ async fn a_reinvite_may_come_at_once_or_overtake_the_ack() {
 async fn both_sides_may_hang_up_at_once() {
     let records = over_both(config(24_840..=24_859), "bye_crossing", SHORT).await;
     assert_eq!(ends(&records), [(200, "we_hung_up", 16, Side::Line); 2]);
+}
+
+/// INVITE and CANCEL in one breath, over a socket that writes and reads messages; the answers.
+fn invite_and_cancel(address: SocketAddr, transport: &str, mut exchange: impl FnMut(&[String]) -> String) -> String {
+    let message = |method: &str, body: &str| {
+        format!(
+            "{method} sip:{SLOW}@{address} SIP/2.0\r\nVia: SIP/2.0/{transport} 127.0.0.1:9;branch=z9hG4bKearly{transport};rport\r\n\
+             From: <sip:0182970000@127.0.0.1>;tag=early\r\nTo: <sip:{SLOW}@{address}>\r\nCall-ID: early{transport}\r\nCSeq: 1 {method}\r\n\
+             Contact: <sip:caller@127.0.0.1:9>\r\nMax-Forwards: 70\r\n{body}",
+        )
+    };
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n";
+    let offer = format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len());
+    let empty = "Content-Length: 0\r\n\r\n";
+    let answers = exchange(&[message("INVITE", &offer), message("CANCEL", empty)]);
+    exchange(&[message("ACK", empty)]);
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_may_give_up_in_the_same_breath() {
+    let line = Line::start(config(46_100..=46_119)).await;
+    let (udp, tcp) = (line.address("UDP"), line.address("TCP"));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(tcp).unwrap();
+    for timeout in [socket.set_read_timeout(Some(PATIENCE)), stream.set_read_timeout(Some(PATIENCE))] {
+        timeout.unwrap();
+    }
+    // Both answers may come in one piece, and 100 before them or not.
+    let complete = |answers: &str| answers.contains("CSeq: 1 CANCEL") && answers.contains("SIP/2.0 487");
+    let by_udp = move |messages: &[String]| {
+        let (mut answers, mut buffer) = (String::new(), [0; 4_000]);
+        for message in messages {
+            socket.send_to(message.as_bytes(), udp).unwrap();
+        }
+        while messages.len() > 1 && !complete(&answers) {
+            let length = socket.recv(&mut buffer).unwrap();
+            answers += &String::from_utf8_lossy(&buffer[..length]);
+        }
+        answers
+    };
+    let by_tcp = move |messages: &[String]| {
+        let (mut answers, mut buffer) = (String::new(), [0; 4_000]);
+        stream.write_all(messages.concat().as_bytes()).unwrap();
+        while messages.len() > 1 && !complete(&answers) {
+            let length = stream.read(&mut buffer).unwrap();
+            assert!(length > 0, "{answers}");
+            answers += &String::from_utf8_lossy(&buffer[..length]);
+        }
+        answers
+    };
+    let answers = tokio::task::spawn_blocking(move || [invite_and_cancel(udp, "UDP", by_udp), invite_and_cancel(tcp, "TCP", by_tcp)]);
+    for answers in answers.await.unwrap() {
+        assert!(answers.contains("SIP/2.0 200"), "{answers}");
+    }
+    let records = line.handler.wait_for_records(2).await;
+    assert_eq!(ends(&records), [(487, "abandoned", 16, Side::Caller); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_may_give_up_too_late() {
+    let records = over_both(config(46_140..=46_159), "cancel_crossing", LINE).await;
+    assert_eq!(ends(&records), [(200, "caller_hung_up", 16, Side::Caller); 2]);
+    assert!(records.iter().all(|r| r.packets_sent >= 40), "the call is there, and speaks: {records:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_may_bring_the_media_to_another_host_and_back() {
+    let line = Line::start(config(46_120..=46_139)).await;
+    for transport in ["UDP", "TCP"] {
+        let (mut own, mut other) = (Ear::new(), Ear::at("127.0.0.2".parse().unwrap()));
+        let ports = [own.port(), other.port()];
+        let keys = tokio::task::spawn_blocking(move || {
+            other.packet();
+            other.press(101, 1_000, 4, 5, 3);
+            other.press(101, 9_000, 2, 5, 3);
+            // What still came to the first port before the change, and what comes after the change back.
+            own.socket.set_nonblocking(true).unwrap();
+            while own.socket.recv_from(&mut [0; 2_000]).is_ok() {}
+            own.socket.set_nonblocking(false).unwrap();
+            own.packet();
+            own.press(101, 17_000, 9, 5, 3);
+        });
+        let more = ["-key", "rtp_port", &ports[0], "-key", "other_ip", "127.0.0.2", "-key", "other_port", &ports[1]];
+        line.passes(transport, "direct_media", LINE, &more).await;
+        keys.await.unwrap();
+    }
+    let records = line.handler.wait_for_records(2).await;
+    assert_eq!(ends(&records), [(200, "we_hung_up", 16, Side::Line); 2]);
+    assert_eq!(line.handler.keys(), "429429");
 }
 
 #[tokio::test(flavor = "multi_thread")]

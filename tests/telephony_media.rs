@@ -138,3 +138,34 @@ async fn reports_share_the_port_where_agreed() {
     let heard = listening.await.unwrap();
     assert!(heard.len() >= 2 && heard[0] == REPORT, "{heard:?}");
 }
+
+/// A receiver report about nothing, with a name (RFC 3550 §6.4.2).
+const RECEIVER_REPORT: [u8; 24] = *b"\x80\xc9\0\x01\0\0\0\x09\x81\xca\0\x03\0\0\0\x09\x01\x01x\0\0\0\0\0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_go_where_the_callers_come_from() {
+    let line = Line::start(config(26_400..=26_449)).await;
+    let (port, reports) = (26_450..26_550)
+        .step_by(2)
+        .find_map(|port| UdpSocket::bind(("127.0.0.1", port + 1)).ok().map(|socket| (port.to_string(), socket)))
+        .unwrap();
+    // Behind NAT the caller's reports come from another port than it says.
+    let nat = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for socket in [&reports, &nat] {
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    }
+    let listening = tokio::task::spawn_blocking(move || {
+        let mut buffer = [0; 500];
+        let (length, from) = reports.recv_from(&mut buffer).unwrap();
+        assert_eq!(types(&buffer[..length]), REPORT);
+        nat.send_to(&RECEIVER_REPORT, from).unwrap();
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|last| *last != GOODBYE) {
+            let (length, again) = nat.recv_from(&mut buffer).unwrap();
+            assert_eq!(again, from);
+            heard.push(types(&buffer[..length]));
+        }
+    });
+    line.passes("UDP", "listen", LINE, &["-d", "5000", "-key", "rtp_port", &port]).await;
+    listening.await.unwrap();
+}

@@ -11,7 +11,8 @@ mod tls_peer;
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,20 @@ use kamailio::Kamailio;
 use pki::Authority;
 use telephony_support::{LINE, Line, PATIENCE, SHORT, config, sipp_at};
 use tls_peer::{TlsPeer, header};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+    server::TlsStream,
+};
 use voceguida::telephony::sip::{
     SipConfig, Trunk,
     config::{ClientCertificates, Peer, Register, Secret, TlsConfig, Transport},
@@ -113,6 +128,94 @@ async fn callers_show_a_certificate_where_they_have_to() {
         assert!(!may(Some((&foreign.0, &foreign.1))).await, "{clients:?}");
         assert_eq!(may(None).await, nobody_may, "{clients:?}");
         line.server.drain(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_by_tls_passes_the_gate() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new(dir.path(), "authority");
+    let own = authority.sign("own", "localhost");
+    let line = Line::start(with_tls(24_340..=24_359, (&own.0, &own.1))).await;
+    let mut peer = TlsPeer::connect(tls_address(&line), &authority.certificate, None).await.unwrap();
+    let options = |cseq: &str, more: &str| {
+        format!(
+            "OPTIONS sip:{LINE}@localhost SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:9;branch=z9hG4bK{cseq}\r\nFrom: <sip:a@localhost>;tag=1\r\n\
+             To: <sip:{LINE}@localhost>\r\nCall-ID: gate\r\nCSeq: {cseq} OPTIONS\r\nMax-Forwards: 70\r\n{more}\r\n"
+        )
+    };
+    // What the stack's own reader would end the connection over, without a word.
+    for (cseq, more) in [("none", "Content-Length: 0\r\n"), ("99999999999", "Content-Length: 0\r\n")] {
+        peer.send(&options(cseq, more)).await.unwrap();
+        let answer = peer.answer().await.unwrap();
+        assert!(answer.starts_with("SIP/2.0 400 Malformed CSeq"), "{answer}");
+    }
+    peer.send("\r\n\r\n").await.unwrap();
+    assert_eq!(peer.octets(2).await.unwrap(), b"\r\n", "a ping");
+    peer.send(&options("3", "Content-Length: 0\r\n")).await.unwrap();
+    let answer = peer.answer().await.unwrap();
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    assert_eq!(line.server.monitor().stats().malformed, 2);
+    // Nobody knows where this one ends.
+    peer.send(&options("4", "")).await.unwrap();
+    let answer = peer.answer().await.unwrap();
+    assert!(answer.starts_with("SIP/2.0 400 Malformed Content-Length"), "{answer}");
+    assert!(peer.message().await.is_err(), "and the connection is closed");
+    line.server.drain(Duration::from_secs(1)).await;
+}
+
+/// Takes one TLS connection in, and the first message on it.
+async fn take_in(listener: &TcpListener, (certificate, key): &(PathBuf, PathBuf)) -> std::io::Result<(TlsStream<TcpStream>, String)> {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().unwrap();
+    let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+    let config = config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
+    let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("the line connects").unwrap();
+    let mut stream = timeout(PATIENCE, TlsAcceptor::from(Arc::new(config)).accept(stream)).await.expect("a handshake")?;
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        if timeout(PATIENCE, stream.read_buf(&mut text)).await.expect("a message")? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok((stream, String::from_utf8(text).unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_gone_is_made_anew_to_whom_we_trust() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new(dir.path(), "authority");
+    let (own, good) = (authority.sign("own", "localhost"), authority.sign("provider", "provider.test"));
+    let foreign = Authority::new(dir.path(), "foreign").sign("foreign", "provider.test");
+    for (shown, trusted) in [(good, true), (foreign, false)] {
+        let mut config = with_tls(24_360..=24_379, (&own.0, &own.1));
+        config.tls.ca = Some(authority.certificate.clone());
+        let line = Line::start(config).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TlsPeer::connect(tls_address(&line), &authority.certificate, None).await.unwrap();
+        peer.contact = listener.local_addr().unwrap();
+        peer.call(LINE).await;
+        drop(peer);
+        let (monitor, handler) = (line.server.monitor(), Arc::clone(&line.handler));
+        let began = Instant::now();
+        while monitor.stats().connections > 0 {
+            assert!(began.elapsed() < PATIENCE, "the line does not notice that the connection is gone");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The line hangs up.
+        let ending = tokio::spawn(line.server.drain(Duration::ZERO));
+        let taken = take_in(&listener, &shown).await;
+        assert_eq!(taken.is_ok(), trusted, "{:?}", taken.map(|(_, text)| text));
+        if let Ok((mut stream, bye)) = taken {
+            assert!(bye.starts_with("BYE sip:caller@127.0.0.1"), "{bye}");
+            let echo = |name: &str| format!("{name}: {}\r\n", header(&bye, name));
+            let headers: String = ["Via", "From", "To", "Call-ID"].map(echo).concat();
+            let answer = |cseq: &str| format!("SIP/2.0 200 OK\r\n{headers}CSeq: {cseq}\r\nContent-Length: 0\r\n\r\n");
+            // A malformed message is passed over, and does no harm.
+            stream.write_all(answer("none").as_bytes()).await.unwrap();
+            stream.write_all(answer(header(&bye, "CSeq")).as_bytes()).await.unwrap();
+            handler.wait_for_records(1).await;
+        }
+        ending.await.unwrap();
     }
 }
 

@@ -12,7 +12,10 @@ use anyhow::Context;
 
 use crate::{
     ops::config::Config,
-    telephony::sip::status::{Health, PeerStatus, RegistrationState, RegistrationStatus, TrunkStatus},
+    telephony::sip::{
+        certificates::{CertificateStatus, Role, WARN_DAYS},
+        status::{Health, PeerStatus, RegistrationState, RegistrationStatus, TrunkStatus},
+    },
     web::status::Status,
 };
 
@@ -83,12 +86,31 @@ fn table(status: &Status) -> String {
                 media.packets_sent, media.packets_received, media.late_ticks, media.send_errors, media.dropped_events
             ),
         ],
-        vec!["door".to_owned(), String::new(), format!("strangers {}, left unanswered {}", calls.strangers, calls.dropped)],
+        vec![
+            "door".to_owned(),
+            String::new(),
+            format!("strangers {}, left unanswered {}, lost unread {}", calls.strangers, calls.dropped, calls.unread),
+        ],
     ];
+    let head = head.into_iter().chain(status.certificates.iter().map(certificate)).collect::<Vec<_>>();
     let titles = ["TRUNK", "STATE", "CALLS", "ANSWERED", "REFUSED", "LIMITED", "HEARD", "REGISTRATION", "OPTIONS"];
     let mut rows = vec![titles.iter().map(ToString::to_string).collect()];
     rows.extend(status.trunks.iter().map(row));
     format!("{}\n{}", aligned(&head), aligned(&rows))
+}
+
+fn certificate(certificate: &CertificateStatus) -> Vec<String> {
+    let days = certificate.expires_in_days;
+    let left = match days {
+        ..0.0 => "EXPIRED".to_owned(),
+        0.0..WARN_DAYS => format!("{days:.1} DAYS"),
+        _ => format!("{days:.0} days"),
+    };
+    let whose = match certificate.role {
+        Role::Own => "TLS",
+        Role::Ca => "TLS ca",
+    };
+    vec![whose.to_owned(), left, format!("{} ({})", certificate.file, certificate.subject)]
 }
 
 fn row(trunk: &TrunkStatus) -> Vec<String> {
@@ -189,6 +211,12 @@ mod tests {
             last_error: Some("answered 403".into()),
             seen_as: None,
         };
+        let certificate = |file: &str, role, expires_in_days| CertificateStatus {
+            file: format!("/etc/voceguida/{file}"),
+            role,
+            subject: "CN=sip.example.it".into(),
+            expires_in_days,
+        };
         let peer = |alive, missed| PeerStatus {
             peer: "203.0.113.4/udp".into(),
             alive,
@@ -209,6 +237,7 @@ mod tests {
                 cancelled: 3,
                 strangers: 400,
                 dropped: 390,
+                unread: 17,
             },
             media: MediaStatus {
                 threads: 2,
@@ -230,6 +259,11 @@ mod tests {
                     peers: vec![peer(Some(false), 4), PeerStatus { round_trip_ms: None, ..peer(None, 0) }],
                     ..trunk("altro", Health::Down)
                 },
+            ],
+            certificates: vec![
+                certificate("tls.pem", Role::Own, 12.46),
+                certificate("old.pem", Role::Own, -1.0),
+                certificate("ca.pem", Role::Ca, 199.7),
             ],
         };
         insta::assert_snapshot!(table(&status));

@@ -10,7 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Desk, DeskError};
 use crate::{
     canteen::{ChildId, EnteId, code::ChildCode},
-    store::{GuessCounts, WrongCaller},
+    ops::clock::Clock,
+    store::{GuessCounts, Tx, WrongCaller},
 };
 
 /// How many wrong codes are borne in [`Limits::span`].
@@ -87,48 +88,9 @@ impl Desk {
         if limits.shuts_out(&counts, known) {
             return Ok(Typed::ShutOut);
         }
-        self.judge_code(ente, caller, call_id, ChildCode::parse(code).ok().as_ref(), known).await
-    }
-
-    /// Codes are looked at one after the other: of a thousand that come at once, from a thousand numbers, as many as of a thousand
-    /// in a row. Known callers are only limited by what they type themselves, and do not wait for others. `code` is `None`
-    /// where what was typed is none.
-    async fn judge_code(
-        &self,
-        ente: EnteId,
-        caller: &str,
-        call_id: &str,
-        code: Option<&ChildCode>,
-        known: bool,
-    ) -> Result<Typed, DeskError> {
-        let limits = Limits::default();
-        let mut tx = self.db.write().await?;
-        if known {
-            tx.caller_alone(ente.0, caller).await?;
-        } else {
-            tx.count_alone(ente.0).await?;
-        }
-        let now = tx.instant(&self.clock).await?;
-        let before = tx.guess_counts(ente, caller, now - limits.span).await?;
-        if limits.shuts_out(&before, known) {
-            // Others got here first: what was typed is not even answered as wrong.
-            return Ok(Typed::ShutOut);
-        }
-        let child = match code {
-            Some(code) => tx.child_by_code(ente, code).await?,
-            None => None,
-        };
-        if let Some(child) = child {
-            if !caller.is_empty() && !known {
-                tx.put_known_caller(ente, caller, now).await?;
-                tx.commit().await?;
-            }
-            return Ok(Typed::Child(child));
-        }
-        tx.add_wrong_code(ente, caller, call_id, now, code.is_some()).await?;
-        let counts = tx.guess_counts(ente, caller, now - limits.span).await?;
-        tx.commit().await?;
-        Ok(Typed::Wrong { delay_ms: limits.delay_ms(&counts) })
+        let typed = Attempt { ente, caller: caller.to_owned(), call_id: call_id.to_owned(), code: ChildCode::parse(code).ok(), known };
+        let clock = self.clock;
+        self.db.together(move |tx| Box::pin(async move { judge_code(tx, &clock, &typed).await })).await
     }
 
     /// Who typed wrong codes in the last `span`, most guesses first; at most 100 callers.
@@ -153,6 +115,48 @@ impl Desk {
         tx.commit().await?;
         Ok(gone)
     }
+}
+
+/// A code that was typed.
+struct Attempt {
+    ente: EnteId,
+    caller: String,
+    call_id: String,
+    /// `None` where what was typed is none.
+    code: Option<ChildCode>,
+    /// Has the caller typed a right one before?
+    known: bool,
+}
+
+/// Codes are looked at one after the other: of a thousand that come at once, from a thousand numbers, as many as of a thousand
+/// in a row. Known callers are only limited by what they type themselves, and do not wait for others.
+async fn judge_code(tx: &mut Tx, clock: &Clock, typed: &Attempt) -> Result<Typed, DeskError> {
+    let Attempt { ente, caller, call_id, code, known } = typed;
+    let (ente, known, limits) = (*ente, *known, Limits::default());
+    if known {
+        tx.caller_alone(ente.0, caller).await?;
+    } else {
+        tx.count_alone(ente.0).await?;
+    }
+    let now = tx.instant(clock).await?;
+    let before = tx.guess_counts(ente, caller, now - limits.span).await?;
+    if limits.shuts_out(&before, known) {
+        // Others got here first: what was typed is not even answered as wrong.
+        return Ok(Typed::ShutOut);
+    }
+    let child = match code {
+        Some(code) => tx.child_by_code(ente, code).await?,
+        None => None,
+    };
+    if let Some(child) = child {
+        if !caller.is_empty() && !known {
+            tx.put_known_caller(ente, caller, now).await?;
+        }
+        return Ok(Typed::Child(child));
+    }
+    tx.add_wrong_code(ente, caller, call_id, now, code.is_some()).await?;
+    let counts = tx.guess_counts(ente, caller, now - limits.span).await?;
+    Ok(Typed::Wrong { delay_ms: limits.delay_ms(&counts) })
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use crate::{
     canteen::{
         ChildId, EnteId,
         calendar::ServiceCalendar,
+        marks::Marks,
         rule::{Decision, Request, decide},
     },
-    ops::chance,
+    ops::{chance, clock::Clock},
     store::{NewOperation, Tx, Verdict},
 };
 
@@ -56,45 +57,8 @@ impl Desk {
     }
 
     async fn try_operate(&self, order: &Order<'_>) -> Result<Receipt, DeskError> {
-        let mut tx = self.db.write().await?;
-        tx.hold_day_open(order.ente.0).await?;
-        tx.lock_child(order.child).await?;
-        if let Some(done) = receipt_in(&mut tx, order).await? {
-            return Ok(done);
-        }
-        let at = tx.instant(&self.clock).await?;
-        let before = tx.marks_of(order.child).await?;
-        let decision = judge(&mut tx, at, order.ente, order.child, order.request).await?;
-        let verdict = match (&decision, order.expected) {
-            (Decision::Accepted { day, .. } | Decision::Refused { day: Some(day), .. }, Some(expected)) if *day != expected => {
-                Verdict::DayChanged(*day)
-            }
-            _ => Verdict::from(&decision),
-        };
-        let until = match order.request {
-            Request::Web { until, .. } => until,
-            Request::Phone(_) => None,
-        };
-        let new = NewOperation {
-            ente: order.ente,
-            child: order.child,
-            channel: match order.request {
-                Request::Phone(_) => "phone",
-                Request::Web { .. } => "web",
-            },
-            actor: order.actor,
-            call_id: order.call_id,
-            key: order.key,
-            at,
-            choice: order.request.choice(),
-            until,
-        };
-        let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
-        if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {
-            tx.put_marks(order.child, operation, &before, after).await?;
-        }
-        tx.commit().await?;
-        Ok(Receipt { verdict, number })
+        let (order, clock) = (Kept::of(order), self.clock);
+        self.db.together(move |tx| Box::pin(async move { order_in(tx, &clock, &order.order()).await })).await
     }
 
     async fn receipt_of(&self, order: &Order<'_>) -> Result<Option<Receipt>, DeskError> {
@@ -105,8 +69,71 @@ impl Desk {
     pub async fn preview(&self, ente: EnteId, child: ChildId, request: Request) -> Result<Verdict, DeskError> {
         let mut tx = self.db.read().await?;
         let at = tx.instant(&self.clock).await?;
-        Ok(Verdict::from(&judge(&mut tx, at, ente, child, request).await?))
+        Ok(Verdict::from(&judge(&mut tx, at, ente, child, request).await?.0))
     }
+}
+
+/// An order that outlives who gave it: it may wait for others, to be done with them.
+struct Kept {
+    ente: EnteId,
+    child: ChildId,
+    request: Request,
+    actor: String,
+    call_id: Option<String>,
+    key: String,
+    expected: Option<NaiveDate>,
+}
+
+impl Kept {
+    fn of(order: &Order<'_>) -> Self {
+        let Order { ente, child, request, actor, call_id, key, expected } = *order;
+        Self { ente, child, request, actor: actor.to_owned(), call_id: call_id.map(str::to_owned), key: key.to_owned(), expected }
+    }
+
+    fn order(&self) -> Order<'_> {
+        let Self { ente, child, request, actor, call_id, key, expected } = self;
+        Order { ente: *ente, child: *child, request: *request, actor, call_id: call_id.as_deref(), key, expected: *expected }
+    }
+}
+
+/// Takes an order in a transaction that is committed afterwards.
+async fn order_in(tx: &mut Tx, clock: &Clock, order: &Order<'_>) -> Result<Receipt, DeskError> {
+    tx.hold_day_open(order.ente.0).await?;
+    tx.lock_child(order.child).await?;
+    if let Some(done) = receipt_in(tx, order).await? {
+        return Ok(done);
+    }
+    let at = tx.instant(clock).await?;
+    let (decision, before) = judge(tx, at, order.ente, order.child, order.request).await?;
+    let verdict = match (&decision, order.expected) {
+        (Decision::Accepted { day, .. } | Decision::Refused { day: Some(day), .. }, Some(expected)) if *day != expected => {
+            Verdict::DayChanged(*day)
+        }
+        _ => Verdict::from(&decision),
+    };
+    let until = match order.request {
+        Request::Web { until, .. } => until,
+        Request::Phone(_) => None,
+    };
+    let new = NewOperation {
+        ente: order.ente,
+        child: order.child,
+        channel: match order.request {
+            Request::Phone(_) => "phone",
+            Request::Web { .. } => "web",
+        },
+        actor: order.actor,
+        call_id: order.call_id,
+        key: order.key,
+        at,
+        choice: order.request.choice(),
+        until,
+    };
+    let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
+    if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {
+        tx.put_marks(order.child, operation, &before, after).await?;
+    }
+    Ok(Receipt { verdict, number })
 }
 
 async fn receipt_in(tx: &mut Tx, order: &Order<'_>) -> Result<Option<Receipt>, DeskError> {
@@ -114,11 +141,12 @@ async fn receipt_in(tx: &mut Tx, order: &Order<'_>) -> Result<Option<Receipt>, D
     Ok(done.map(|o| Receipt { verdict: o.verdict, number: o.receipt }))
 }
 
-async fn judge(tx: &mut Tx, at: DateTime<Utc>, ente: EnteId, child: ChildId, request: Request) -> Result<Decision, DeskError> {
+/// What the rule says, and what stood before.
+async fn judge(tx: &mut Tx, at: DateTime<Utc>, ente: EnteId, child: ChildId, request: Request) -> Result<(Decision, Marks), DeskError> {
     let window = ente_of(tx, ente).await?.window;
     let calendar = calendar_of(tx, child).await?;
     let marks = tx.marks_of(child).await?;
-    Ok(decide(at, &window, request, &calendar, &marks))
+    Ok((decide(at, &window, request, &calendar, &marks), marks))
 }
 
 /// The child's calendar; where its school has no term yet, one without a single served day.

@@ -19,13 +19,14 @@ mod retention;
 mod roster;
 mod session;
 mod settings;
+mod together;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    PgPool, Postgres, Sqlite, SqlitePool,
+    Connection as _, PgPool, Postgres, Sqlite, SqlitePool,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -46,6 +47,7 @@ pub use self::{
     roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
+    together::{Doing, Together},
     trail::{NewTrailLine, TrailRow},
 };
 use crate::ops::clock::{Clock, to_micros};
@@ -90,6 +92,9 @@ pub enum StoreError {
     /// The URL names no database that we know.
     #[error("\"{0}\" is no database URL: use sqlite:FILE or postgres://…")]
     Url(String),
+    /// The transaction that this was to be done in with others' work did not stand.
+    #[error("database: nothing was done, nor of what was to be done with it: {0}")]
+    Together(String),
     /// A stored value that the program does not know: a newer version wrote it, or a hand.
     #[error("the database holds an unknown {what}: {value}")]
     Unknown {
@@ -128,6 +133,9 @@ const SQLITE_READERS: u32 = 4;
 /// Connections of one node to PostgreSQL.
 const POSTGRES_CONNECTIONS: u32 = 16;
 
+/// For how long a connection counts as alive after it was used.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// An open database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Db {
@@ -137,6 +145,8 @@ pub enum Db {
         writer: SqlitePool,
         /// Connections that only read.
         readers: SqlitePool,
+        /// Work that waits for the writer, to be done together.
+        together: Together,
     },
     /// Shared by several nodes.
     Postgres(PgPool),
@@ -158,7 +168,17 @@ impl Db {
             Self::open_sqlite(url).await
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)?.application_name("voceguida");
-            let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(PATIENCE).connect_with(options).await?;
+            let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(PATIENCE);
+            // A connection that has just been of use is not asked whether it lives: under load that were a question for every answer.
+            let pool = pool.test_before_acquire(false).before_acquire(|connection, of| {
+                Box::pin(async move {
+                    if of.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            });
+            let pool = pool.connect_with(options).await?;
             sqlx::migrate!("migrations/postgres").run(&pool).await?;
             Ok(Self::Postgres(pool))
         } else {
@@ -179,7 +199,7 @@ impl Db {
         let writer = pool(1, options.clone()).await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
         let readers = pool(SQLITE_READERS, options.pragma("query_only", "ON")).await?;
-        Ok(Self::Sqlite { writer, readers })
+        Ok(Self::Sqlite { together: Together::start(writer.clone()), writer, readers })
     }
 
     /// Begins a transaction that will write. On SQLite it takes the writer's lock at once, so that
@@ -203,7 +223,7 @@ impl Db {
     /// Closes every connection.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }

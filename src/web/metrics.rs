@@ -23,7 +23,10 @@ use prometheus_client::{
 use tracing::warn;
 
 use super::Web;
-use crate::telephony::sip::status::{Health, RegistrationState, TrunkStatus};
+use crate::telephony::sip::{
+    certificates::CertificateStatus,
+    status::{Health, RegistrationState, TrunkStatus},
+};
 
 pub(super) async fn metrics(State(web): State<Arc<Web>>) -> Response {
     // Made anew at each scrape from counters that live where they are counted.
@@ -31,6 +34,7 @@ pub(super) async fn metrics(State(web): State<Arc<Web>>) -> Response {
     calls(&mut registry, &web);
     media(&mut registry, &web);
     trunks(&mut registry, &web.sip.trunks());
+    certificates(&mut registry, &web.sip.certificates());
     desk(&mut registry, &web).await;
     let mut text = String::new();
     if let Err(error) = encode(&mut text, &registry) {
@@ -55,6 +59,7 @@ fn calls(registry: &mut Registry, web: &Web) {
         ("stranger_requests", "Requests from no trunk", stats.strangers),
         ("dropped_requests", "Messages left unanswered: too many from one source, scanners, noise", stats.dropped),
         ("malformed_requests", "Requests of trunks refused at the door", stats.malformed),
+        ("sip_unread_datagrams", "Datagrams that the system dropped unread: the SIP sockets' buffers were full", web.sip.unread()),
         ("scanner_requests", "Messages of what calls itself a scanner", stats.scanners),
         ("keys", "Keys received", stats.keys),
         ("trace_dropped", "SIP messages that the trace was too slow for", web.sip.trace().dropped()),
@@ -128,6 +133,22 @@ fn counters(registry: &mut Registry, trunks: &[TrunkStatus], name: &str, help: &
         family.get_or_create(&OfTrunk { trunk: trunk.name.clone() }).inc_by(value(trunk));
     }
     registry.register(name, help, family);
+}
+
+/// Which file of certificates a number is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFile {
+    file: String,
+    role: &'static str,
+}
+
+fn certificates(registry: &mut Registry, certificates: &[CertificateStatus]) {
+    let family = Family::<OfFile, Gauge<f64, AtomicU64>>::default();
+    for certificate in certificates {
+        let labels = OfFile { file: certificate.file.clone(), role: certificate.role.name() };
+        family.get_or_create(&labels).set(certificate.expires_in_days);
+    }
+    registry.register("tls_certificate_expires_days", "Days until a TLS certificate expires; negative afterwards", family);
 }
 
 fn media(registry: &mut Registry, web: &Web) {

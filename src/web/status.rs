@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
 use super::Web;
-use crate::telephony::sip::status::TrunkStatus;
+use crate::telephony::sip::{certificates::CertificateStatus, status::TrunkStatus};
 
 /// How a node fares. Counters count from its start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Status {
     pub media: MediaStatus,
     /// Trunks, in the order of the configuration.
     pub trunks: Vec<TrunkStatus>,
+    /// Files of certificates, ours and whom we trust.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
 }
 
 /// Calls of a node.
@@ -44,6 +47,9 @@ pub struct CallsStatus {
     pub strangers: u64,
     /// Requests left unanswered: too many.
     pub dropped: u64,
+    /// Datagrams that the system dropped unread: the SIP sockets' buffers were full.
+    #[serde(default)]
+    pub unread: u64,
 }
 
 /// Media of a node.
@@ -80,6 +86,7 @@ pub(super) async fn status(State(web): State<Arc<Web>>) -> Json<Status> {
             cancelled: stats.cancelled,
             strangers: stats.strangers,
             dropped: stats.dropped,
+            unread: web.sip.unread(),
         },
         media: MediaStatus {
             threads: web.sip.media_threads() as u64,
@@ -90,5 +97,6 @@ pub(super) async fn status(State(web): State<Arc<Web>>) -> Json<Status> {
             dropped_events: read(&media.dropped_events),
         },
         trunks: web.sip.trunks(),
+        certificates: web.sip.certificates(),
     })
 }

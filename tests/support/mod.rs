@@ -28,6 +28,7 @@ use voceguida::{
 pub mod demo;
 pub mod mail;
 pub mod postgres;
+pub mod service;
 
 /// A fresh database of each kind, and a name for messages.
 pub async fn each_database<F: Future<Output = ()>>(test: impl Fn(School) -> F) {

@@ -79,6 +79,11 @@ impl Cluster {
         self.url.replace("/postgres?", &format!("/{name}?"))
     }
 
+    /// The keeper's pid, where the cluster is this process's own.
+    pub fn keeper(&self) -> Option<u32> {
+        self.keeper.as_ref().map(Child::id)
+    }
+
     /// Directory of the unix socket, for client programs (`psql -h`).
     pub fn socket_directory(&self) -> &str {
         self.url.split_once("?host=").map_or("", |(_, directory)| directory)

@@ -239,7 +239,12 @@ pub struct Ear {
 
 impl Ear {
     pub fn new() -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        Self::at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// At an address of its own.
+    pub fn at(ip: Ipv4Addr) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).expect("a socket");
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         Self { socket, line: None, sequence: 1 }
     }

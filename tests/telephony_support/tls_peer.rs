@@ -31,6 +31,8 @@ pub struct TlsPeer {
     to: SocketAddr,
     /// Its own.
     from: SocketAddr,
+    /// Where it wants to be reached.
+    pub contact: SocketAddr,
 }
 
 impl TlsPeer {
@@ -53,7 +55,7 @@ impl TlsPeer {
         let from = stream.local_addr()?;
         let name = ServerName::try_from("localhost").expect("a name");
         let stream = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await??;
-        Ok(Self { stream, unread: Vec::new(), call_id: 0, to, from })
+        Ok(Self { stream, unread: Vec::new(), call_id: 0, to, from, contact: from })
     }
 
     /// The certificate that the line has shown.
@@ -63,12 +65,12 @@ impl TlsPeer {
 
     /// Sends a request of the present call; `to_tag` once there is one.
     pub async fn request(&mut self, method: &str, number: &str, cseq: u32, to_tag: &str, body: &str) -> io::Result<()> {
-        let (from, to, call) = (self.from, self.to, self.call_id);
+        let (from, to, call, contact) = (self.from, self.to, self.call_id, self.contact);
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         let text = format!(
             "{method} sip:{number}@{to};transport=tls SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bK{method}{cseq}{call}\r\n\
              From: <sip:0182970000@{from}>;tag=a{call}\r\nTo: <sip:{number}@{to}>{to_tag}\r\nCall-ID: {call}-{from}\r\nCSeq: {cseq} {method}\r\n\
-             Contact: <sip:caller@{from};transport=tls>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+             Contact: <sip:caller@{contact};transport=tls>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.send(&text).await
@@ -98,6 +100,18 @@ impl TlsPeer {
                 n => self.unread.extend_from_slice(&buffer[..n]),
             }
         }
+    }
+
+    /// So many octets, whatever they are.
+    pub async fn octets(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        while self.unread.len() < count {
+            let mut buffer = [0; 4_096];
+            match timeout(PATIENCE, self.stream.read(&mut buffer)).await?? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => self.unread.extend_from_slice(&buffer[..n]),
+            }
+        }
+        Ok(self.unread.drain(..count).collect())
     }
 
     /// The next final answer.

@@ -31,8 +31,10 @@ pub(super) struct Reports {
     pub rtcp: Rtcp,
     /// On the odd port beside the call's own, where they do not share it.
     pub socket: Option<UdpSocket>,
-    /// Where the other side takes reports.
+    /// Where the other side has agreed to take reports.
     pub to: Option<SocketAddr>,
+    /// Where its reports really come from, on a port of their own behind NAT.
+    latched: Option<SocketAddr>,
     /// Do they share the port of RTP?
     pub muxed: bool,
 }
@@ -49,11 +51,14 @@ impl Reports {
         let mut name = [0; 12];
         rng.fill_bytes(&mut name);
         let rtcp = Rtcp::new(ssrc, first_sequence, rtcp::random_cname(name), now, rng.next_u32());
-        Self { rtcp, socket: None, to: None, muxed: false }
+        Self { rtcp, socket: None, to: None, latched: None, muxed: false }
     }
 
     /// Goes on as agreed; `true` where a socket has been bound that is to be watched.
     pub fn renegotiate(&mut self, agreed: &Agreed, port: &Port) -> bool {
+        if self.to != agreed.rtcp || agreed.rtcp_mux {
+            self.latched = None;
+        }
         (self.to, self.muxed) = (agreed.rtcp, agreed.rtcp_mux);
         if self.muxed {
             self.socket = None;
@@ -88,12 +93,107 @@ impl Reports {
         written
     }
 
-    /// Takes a datagram of the other side's; `true` where that shows that it is alive.
-    pub fn hear(&mut self, datagram: &mut [u8], now: u64, srtp: Option<&mut Srtp>) -> bool {
+    /// Where reports go on a port of their own; nowhere where the other side takes none.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.to.map(|to| self.latched.unwrap_or(to))
+    }
+
+    /// May a report on a port of its own be the other side's? As with RTP: from where it was agreed on, always; from elsewhere only where the
+    /// audio comes from the same host, and once one such address has been believed, no other.
+    fn may_be_from(&self, from: SocketAddr, audio: Option<SocketAddr>) -> bool {
+        self.to == Some(from) || self.latched.map_or_else(|| audio.is_some_and(|audio| audio.ip() == from.ip()), |latched| latched == from)
+    }
+
+    /// Takes a datagram from `from`, which may be the other side's, whose audio comes from `audio`.
+    pub fn hear(
+        &mut self,
+        datagram: &mut [u8],
+        from: Option<SocketAddr>,
+        audio: Option<SocketAddr>,
+        now: u64,
+        srtp: Option<&mut Srtp>,
+    ) -> Heard {
+        let known = |from: &SocketAddr| if self.muxed { audio == Some(*from) } else { self.may_be_from(*from, audio) };
+        let Some(from) = from.filter(known) else { return Heard::Stranger };
         let length = match srtp {
             Some(srtp) => srtp.unprotect_rtcp(datagram).unwrap_or_default(),
             None => datagram.len(),
         };
-        self.rtcp.receive(datagram.get(..length).unwrap_or_default(), at(now)) == Received::Reports
+        if self.rtcp.receive(datagram.get(..length).unwrap_or_default(), at(now)) != Received::Reports {
+            return Heard::Nothing;
+        }
+        // A sign of life may be cut short; where reports go from now on has to be said by a whole one.
+        if !self.muxed && datagram.get(..length).is_some_and(begins_with_report) {
+            self.latched = Some(from);
+        }
+        Heard::Report
+    }
+}
+
+/// Is the first packet of a compound a whole report (RFC 3550 §6.4)?
+fn begins_with_report(compound: &[u8]) -> bool {
+    let [_, 200 | 201, high, low, ..] = compound else { return false };
+    compound.len() >= (usize::from(u16::from_be_bytes([*high, *low])) + 1) * 4 && compound.len() >= 8
+}
+
+/// What a datagram was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// A report of the other side's, which shows that it is alive.
+    Report,
+    /// Nothing that can be read.
+    Nothing,
+    /// From somebody else.
+    Stranger,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000_000_000;
+
+    fn host(n: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, n], port))
+    }
+
+    /// A receiver report of nobody's packets (RFC 3550 §6.4.2) with a CNAME.
+    fn report() -> Vec<u8> {
+        let (ssrc, mut bytes) = ([0, 0, 0, 9], vec![0x80, 201, 0, 1]);
+        bytes.extend(ssrc);
+        bytes.extend([0x81, 202, 0, 3]);
+        bytes.extend(ssrc);
+        bytes.extend(*b"\x01\x01x\0\0\0\0\0");
+        bytes
+    }
+
+    fn reports(to: SocketAddr) -> Reports {
+        Reports { to: Some(to), ..Reports::new(7, 1, NOW) }
+    }
+
+    #[test]
+    fn reports_go_where_reports_come_from() {
+        let (said, nat, other, stranger) = (host(1, 4_001), host(9, 61_001), host(9, 61_003), host(5, 4_001));
+        let mut reports = reports(said);
+        let hear = |reports: &mut Reports, from, audio| reports.hear(&mut report(), Some(from), Some(audio), NOW, None);
+        assert_eq!(reports.peer(), Some(said));
+        assert_eq!(hear(&mut reports, nat, host(1, 4_000)), Heard::Stranger, "while the audio is where it said");
+        assert_eq!(reports.hear(&mut [0x80, 200, 0, 6], Some(nat), Some(host(9, 61_000)), NOW, None), Heard::Report);
+        assert_eq!(reports.hear(&mut [1, 2, 3], Some(nat), Some(host(9, 61_000)), NOW, None), Heard::Nothing);
+        assert_eq!(reports.peer(), Some(said), "no whole report, no proof");
+        assert_eq!(hear(&mut reports, stranger, host(9, 61_000)), Heard::Stranger);
+        assert_eq!(hear(&mut reports, nat, host(9, 61_000)), Heard::Report);
+        assert_eq!(reports.peer(), Some(nat));
+        assert_eq!(hear(&mut reports, other, host(9, 61_000)), Heard::Stranger, "one is enough");
+        assert_eq!(hear(&mut reports, said, host(9, 61_000)), Heard::Report);
+        assert_eq!(reports.peer(), Some(said), "where it was agreed on is always believed");
+    }
+
+    #[test]
+    fn who_takes_no_reports_is_sent_none() {
+        let mut reports = reports(host(1, 4_001));
+        assert_eq!(reports.hear(&mut report(), Some(host(9, 1)), Some(host(9, 2)), NOW, None), Heard::Report);
+        reports.to = None;
+        assert_eq!(reports.peer(), None);
     }
 }

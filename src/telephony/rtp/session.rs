@@ -20,7 +20,7 @@ use super::{
     quality::Quality,
     receiver::Received,
     reception::Reception,
-    reports::Reports,
+    reports::{Heard, Reports},
     rtcp::{Sent, is_rtcp},
     sender::{MOST_BYTES, Sender},
     stream::Stream,
@@ -235,7 +235,7 @@ impl Session {
         let report = reports.write(now, &sent, self.reception.report(), bye, srtp);
         self.report_at = reports.rtcp.due_at();
         // Behind NAT the other side of a shared port is where its audio comes from.
-        let to = if reports.muxed { reports.to.and(stream.receiver.peer()) } else { reports.to };
+        let to = if reports.muxed { reports.to.and(stream.receiver.peer()) } else { reports.peer() };
         let Some(to) = to.filter(|_| !report.bytes().is_empty()) else { return };
         // A report that cannot be sent is lost like any other.
         let _ = match (&reports.socket, reports.muxed) {
@@ -306,16 +306,12 @@ impl Session {
     /// A report of the other side's. It is believed from where it was agreed on, and from where its audio comes.
     fn hear_report(&mut self, datagram: &mut [u8], from: Option<SocketAddr>, now: u64, tally: &mut Tally) {
         let (Some(stream), Some(reports)) = (&mut self.stream, &mut self.reports) else { return };
-        let peer = stream.receiver.peer();
-        let near = |from: SocketAddr| reports.to == Some(from) || peer.is_some_and(|peer| peer.ip() == from.ip());
-        let known = |from: SocketAddr| if reports.muxed { peer == Some(from) } else { near(from) };
-        if !from.is_some_and(known) {
-            tally.strangers += 1;
-            return;
-        }
+        let audio = stream.receiver.peer();
         let srtp = stream.srtp.as_deref_mut().filter(|_| stream.encrypted);
-        if reports.hear(datagram, now, srtp) {
-            self.liveness.heard(now);
+        match reports.hear(datagram, from, audio, now, srtp) {
+            Heard::Report => self.liveness.heard(now),
+            Heard::Stranger => tally.strangers += 1,
+            Heard::Nothing => {}
         }
     }
 

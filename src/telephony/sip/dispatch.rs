@@ -102,20 +102,17 @@ fn invite<H: CallHandler>(shared: &Arc<Shared>, dialogs: &Arc<DialogLayer>, hand
     tokio::spawn(call.run(Box::new(transaction), Arc::clone(handler)));
 }
 
-/// The transport that a request came by, and the port of ours at which more can come.
-fn reached(shared: &Shared, transaction: &Transaction) -> (Transport, u16) {
+/// The transport that a request came by, and the address of ours at which more can come; its IP is unspecified where we listen at all.
+fn reached(shared: &Shared, transaction: &Transaction) -> (Transport, SocketAddr) {
     let connection = transaction.connection.as_ref();
     let transport = connection.and_then(|c| c.transport().try_into().ok()).unwrap_or_default();
     let own = connection.and_then(|c| c.get_addr().get_socketaddr().ok());
-    let port = match own {
+    let mut own = own.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 5060)));
+    if !shared.config.listening(transport).iter().any(|a| a.port() == own.port()) {
         // A connection that we have opened came from any port.
-        Some(own) if !shared.config.listening(transport).iter().any(|a| a.port() == own.port()) => {
-            shared.config.port_at(transport, own.ip()).unwrap_or(own.port())
-        }
-        Some(own) => own.port(),
-        None => 5060,
-    };
-    (transport, port)
+        own.set_port(shared.config.port_at(transport, own.ip()).unwrap_or(own.port()));
+    }
+    (transport, own)
 }
 
 fn authorizations(request: &Request) -> impl Iterator<Item = &str> {

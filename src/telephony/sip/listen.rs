@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rsipstack::{
-    transaction::endpoint::EndpointInnerRef,
-    transport::{SipAddr, tls::TlsConnection},
-};
+use rsipstack::{transaction::endpoint::EndpointInnerRef, transport::SipAddr};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
@@ -24,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::{
     config::{SipConfig, Transport},
     server::{ServerError, Shared},
-    streams::Reader,
+    streams::{Opened, Reader},
     tls::Tls,
     trunks::Standing,
 };
@@ -45,7 +42,9 @@ const PROOF_PATIENCE: Duration = Duration::from_secs(30);
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(8);
 /// After so long without a word the system asks whether the other end of a connection is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
-/// Without a word for so long a connection is closed.
+/// A peer that takes nothing for so long is gone.
+const SEND_PATIENCE: Duration = Duration::from_secs(30);
+/// Without a word for so long a connection that the stack has opened is closed.
 pub(super) const IDLE: Duration = Duration::from_mins(15);
 /// Room for datagrams in the kernel, in bytes: a second of the heaviest signalling. The system may grant less (`net.core.rmem_max`).
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -255,24 +254,20 @@ impl Gatekeeper {
         let token = self.stop.child_token();
         // A second handle on the socket, to close it whatever the stack is waiting for.
         let handle = if counted.unproven { Some(SockRef::from(&stream).try_clone()?) } else { None };
-        match &self.tls {
-            None => {
-                let reader = Reader { shared: Arc::clone(&self.shared), endpoint: Arc::clone(&self.endpoint), peer };
-                let (local, token) = (sip_address(Transport::Tcp, local), token.clone());
-                tokio::spawn(async move {
-                    if let Err(error) = reader.run(stream, local, token).await {
-                        debug!(%peer, %error, "TCP connection");
-                    }
-                });
-            }
+        let opened = match &self.tls {
+            None => Opened::plain(stream, sip_address(Transport::Tcp, local), token.clone()).await?,
             Some(tls) => {
                 let context = tls.contexts().server.clone().ok_or("no certificate")?;
                 let stream = timeout(HANDSHAKE_PATIENCE, TlsAcceptor::from(context).accept(stream)).await??;
-                let (local, peer) = (sip_address(Transport::Tls, local), sip_address(Transport::Tls, peer));
-                let connection = TlsConnection::from_server_stream(stream, local, peer, Some(token.clone())).await?;
-                self.endpoint.transport_layer.add_connection(connection.into());
+                Opened::encrypted(stream, local, peer, token.clone()).await?
             }
-        }
+        };
+        let reader = Reader { shared: Arc::clone(&self.shared), endpoint: Arc::clone(&self.endpoint), peer, ours: false };
+        tokio::spawn(async move {
+            if let Err(error) = reader.run(opened).await {
+                debug!(%peer, %error, "connection");
+            }
+        });
         if let Some(socket) = handle {
             let proof = async {
                 tokio::time::sleep(PROOF_PATIENCE).await;
@@ -294,8 +289,10 @@ impl Gatekeeper {
 
 /// Small messages at once, and a dead end noticed.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(SEND_PATIENCE))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))
 }
 
 /// An address as the stack has it.

@@ -4,6 +4,7 @@
 //! how many calls, and the life of a call ([`uas`]).
 
 mod answered;
+pub mod certificates;
 pub mod config;
 pub mod digest;
 mod dispatch;
@@ -27,6 +28,7 @@ mod registering;
 pub mod registrar;
 pub mod reliable;
 pub mod sdp;
+mod secure;
 pub mod server;
 pub mod session_timer;
 mod signalling;
@@ -37,6 +39,7 @@ pub mod syntax;
 mod tls;
 mod trunks;
 mod uas;
+mod unread;
 
 pub use config::{SipConfig, Trunk};
 pub use server::{Monitor, Server, ServerError, Stats};

@@ -24,7 +24,7 @@ use rsipstack::{
         key::{TransactionKey, TransactionRole},
         transaction::Transaction,
     },
-    transport::{SipAddr, SipConnection, connection::KEEPALIVE_REQUEST, stream::StreamConnection, tcp::TcpConnection, tls::TlsConnection},
+    transport::{SipAddr, SipConnection, connection::KEEPALIVE_REQUEST},
 };
 use tokio::{
     net::TcpStream,
@@ -40,8 +40,8 @@ use super::{
     config::{Peer, SipConfig, Transport, Trunk},
     listen::{can_send, prepare, sip_address},
     registrar::Target,
-    server::local_ip_towards,
-    tls::Tls,
+    server::{Shared, local_ip_towards},
+    streams::{Opened, Reader, send},
 };
 
 /// The most addresses of a peer that are tried.
@@ -75,11 +75,11 @@ pub(super) struct Outline<'a> {
 
 /// Sends requests outside calls.
 pub(super) struct Outbound {
+    pub shared: Arc<Shared>,
     pub endpoint: EndpointInnerRef,
     pub config: SipConfig,
     /// The UDP sockets.
     pub udp: Vec<(SocketAddr, SipConnection)>,
-    pub tls: Arc<Tls>,
     pub dns: Dns,
     /// Connections that we have opened, one for each target.
     pub flows: Mutex<HashMap<(Transport, SocketAddr), SipConnection>>,
@@ -111,10 +111,16 @@ impl Outbound {
 
     /// The way to `target`; opens a connection where there is none.
     pub async fn way(&self, target: &Target, trunk: &Trunk) -> Result<Way, String> {
-        let local = local_ip_towards(target.address).map_err(|e| e.to_string())?;
+        let mut local = local_ip_towards(target.address).map_err(|e| e.to_string())?;
         let (connection, own_port) = if target.transport == Transport::Udp {
             let carries = |(own, _): &&(SocketAddr, SipConnection)| can_send(*own, local);
-            let (own, connection) = self.udp.iter().find(carries).ok_or_else(|| format!("no UDP socket of ours can send from {local}"))?;
+            // Where we listen at another address of this host only, that one: all answers come there.
+            let of_family = |(own, _): &&(SocketAddr, SipConnection)| own.is_ipv4() == local.is_ipv4();
+            let socket = self.udp.iter().find(carries).or_else(|| self.udp.iter().find(of_family));
+            let (own, connection) = socket.ok_or_else(|| format!("no UDP socket of ours can send from {local}"))?;
+            if !own.ip().is_unspecified() {
+                local = own.ip();
+            }
             (connection.clone(), own.port())
         } else {
             let connection = self.flow(target).await?;
@@ -133,27 +139,32 @@ impl Outbound {
                 return Ok(flow.clone());
             }
         }
-        let connection = timeout(CONNECT_PATIENCE, self.connect(target)).await.map_err(|_| "no connection in time".to_owned())??;
-        self.endpoint.transport_layer.add_connection(connection.clone());
+        let opened = timeout(CONNECT_PATIENCE, self.connect(target)).await.map_err(|_| "no connection in time".to_owned())??;
+        let connection = opened.connection.clone();
+        let peer = target.address;
+        let reader = Reader { shared: Arc::clone(&self.shared), endpoint: Arc::clone(&self.endpoint), peer, ours: true };
+        tokio::spawn(async move {
+            if let Err(error) = reader.run(opened).await {
+                debug!(%peer, %error, "a connection of ours");
+            }
+        });
         tokio::spawn(keep_open(connection.clone()));
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).insert(key, connection.clone());
         Ok(connection)
     }
 
-    async fn connect(&self, target: &Target) -> Result<SipConnection, String> {
+    async fn connect(&self, target: &Target) -> Result<Opened, String> {
         let stream = TcpStream::connect(target.address).await.map_err(|e| e.to_string())?;
         prepare(&stream).map_err(|e| e.to_string())?;
-        let token = Some(self.stop.child_token());
-        if target.transport == Transport::Tls {
-            let name = ServerName::try_from(target.host.clone()).map_err(|e| e.to_string())?;
-            let connector = TlsConnector::from(Arc::clone(&self.tls.contexts().client));
-            let stream = connector.connect(name, stream).await.map_err(|e| format!("TLS: {e}"))?;
-            let remote = sip_address(Transport::Tls, target.address);
-            return Ok(TlsConnection::from_client_stream(stream, remote, token).await.map_err(|e| e.to_string())?.into());
-        }
         let local = stream.local_addr().map_err(|e| e.to_string())?;
-        let connection = TcpConnection::from_stream(stream, sip_address(Transport::Tcp, local), token).map_err(|e| e.to_string())?;
-        Ok(connection.into())
+        let token = self.stop.child_token();
+        if target.transport != Transport::Tls {
+            return Opened::plain(stream, sip_address(Transport::Tcp, local), token).await.map_err(|e| e.to_string());
+        }
+        let name = ServerName::try_from(target.host.clone()).map_err(|e| e.to_string())?;
+        let connector = TlsConnector::from(Arc::clone(&self.shared.tls.contexts().client));
+        let stream = connector.connect(name, stream).await.map_err(|e| format!("TLS: {e}"))?;
+        Opened::encrypted(stream, local, target.address, token).await.map_err(|e| e.to_string())
     }
 
     /// A request that goes this way.
@@ -200,12 +211,7 @@ async fn keep_open(connection: SipConnection) {
             () = token.cancelled() => return,
             _ = often.tick() => {}
         }
-        let sent = match &connection {
-            SipConnection::Tcp(stream) => stream.send_raw(KEEPALIVE_REQUEST).await,
-            SipConnection::Tls(stream) => stream.send_raw(KEEPALIVE_REQUEST).await,
-            _ => return,
-        };
-        if let Err(error) = sent {
+        if let Err(error) = send(&connection, KEEPALIVE_REQUEST).await {
             debug!(%error, "a connection of ours is gone");
             return;
         }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    certificates::CertificateStatus,
     config::{SipConfig, TlsConfig},
     dispatch::dispatch,
     door::Door,
@@ -35,10 +36,11 @@ use super::{
     outbound::{Dns, Outbound, OwnVia},
     pinging::{Pinging, Whom},
     registering::Registering,
-    signalling,
+    secure, signalling,
     status::{TrunkStatus, trunk_status},
     tls::{Tls, TlsError},
     trunks::{Counted, Trunks},
+    unread::Unread,
 };
 use crate::{
     ops::{chance, clock::Clock},
@@ -63,6 +65,9 @@ pub(super) const STRANGER_ANSWERS: u32 = 5;
 const ANSWERS: u32 = 1_000;
 /// How long taking the registrations back may hold up the end.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether certificates expire soon.
+const CERTIFICATES_EVERY: Duration = Duration::from_hours(12);
 
 /// Why the endpoint could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -172,13 +177,16 @@ pub(super) struct Shared {
     pub states: DialogStateSender,
     /// Listens for the trace.
     pub tap: Tap,
+    /// What the UDP sockets lose.
+    pub unread: Unread,
+    /// The certificates.
+    pub tls: Arc<Tls>,
 }
 
 /// A running SIP endpoint.
 pub struct Server {
     shared: Arc<Shared>,
     endpoint: Endpoint,
-    tls: Arc<Tls>,
     registrations: JoinSet<()>,
     /// Cancelled when the registrations are to be taken back.
     leave: CancellationToken,
@@ -238,6 +246,8 @@ impl Server {
         tokio::spawn(async move { relay.relay(to_relay).await });
         let shared = Arc::new(Shared {
             clock,
+            unread: Unread::of(sockets.udp.iter().map(|(socket, _)| socket)),
+            tls: Arc::clone(&tls),
             tap: Tap { trace: config.trace.clone(), clock, listeners },
             gate: Mutex::new(Gate::new(now)),
             connections: Arc::default(),
@@ -256,6 +266,7 @@ impl Server {
 
         let transports = TransportLayer::new(stop.clone());
         transports.set_stream_idle_timeout(IDLE);
+        transports.set_tls_config(secure::dialling(&tls));
         let Sockets { udp, tcp, tls: secure } = sockets;
         let udp = listen_udp(udp, &shared, &stop).await?;
         for (_, connection) in &udp {
@@ -292,10 +303,11 @@ impl Server {
                 dispatch(&dispatcher, &dialogs, &handler, transaction);
             }
         });
+        tokio::spawn(watch_certificates(Arc::clone(&tls), stop.clone()));
         let leave = CancellationToken::new();
-        let outbound = outbound(&shared.config, endpoint.inner.clone(), udp, &tls, &stop);
+        let outbound = outbound(&shared, endpoint.inner.clone(), udp, &stop);
         let registrations = look_after_trunks(&shared, &outbound, &leave, &stop);
-        Ok(Self { shared, endpoint, tls, registrations, leave, stop, addresses })
+        Ok(Self { shared, endpoint, registrations, leave, stop, addresses })
     }
 
     /// Where it listens.
@@ -316,7 +328,9 @@ impl Server {
     /// Reads certificates and keys anew. Connections go on under what they began with; where something
     /// is wrong everything stays as it was. `false` where there is nothing to read.
     pub fn reload_tls(&self) -> Result<bool, TlsError> {
-        self.tls.reload()
+        let read = self.shared.tls.reload()?;
+        self.shared.tls.warn(Clock::real().now());
+        Ok(read)
     }
 
     /// Takes the registrations back and no new calls (503), lets running ones finish for at most `patience`, hangs up the
@@ -381,6 +395,16 @@ impl Monitor {
         let now = Instant::now();
         let trunks = &self.shared.trunks;
         trunks.list().iter().map(|trunk| trunk_status(trunk, trunks.silent_for(trunk, now), now)).collect()
+    }
+
+    /// Datagrams that the system has dropped unread: a buffer of the SIP sockets was full.
+    pub fn unread(&self) -> u64 {
+        self.shared.unread.count()
+    }
+
+    /// How long the certificates are valid yet.
+    pub fn certificates(&self) -> Vec<CertificateStatus> {
+        self.shared.tls.certificates(Clock::real().now())
     }
 
     /// How many media threads there are.
@@ -455,21 +479,33 @@ async fn listen_udp(
 }
 
 fn outbound(
-    config: &SipConfig,
+    shared: &Arc<Shared>,
     endpoint: EndpointInnerRef,
     udp: Vec<(SocketAddr, SipConnection)>,
-    tls: &Arc<Tls>,
     stop: &CancellationToken,
 ) -> Arc<Outbound> {
+    let config = &shared.config;
     Arc::new(Outbound {
+        shared: Arc::clone(shared),
         endpoint,
         udp,
-        tls: Arc::clone(tls),
         dns: Dns::new(&config.dns),
         flows: Mutex::new(HashMap::new()),
         stop: stop.clone(),
         config: config.clone(),
     })
+}
+
+/// Says now and then which certificates expire soon.
+async fn watch_certificates(tls: Arc<Tls>, stop: CancellationToken) {
+    let mut often = tokio::time::interval(CERTIFICATES_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // The files were made by the machine's clock.
+            _ = often.tick() => tls.warn(Clock::real().now()),
+        }
+    }
 }
 
 /// Registers the trunks that want it, and asks those that want it whether they live.

@@ -1,8 +1,9 @@
-//! The door on TCP: what comes in on its connections.
+//! The door on TCP and TLS: what comes in on connections.
 //!
 //! The stack would read from a connection for as long as a byte comes in now and then, keep any number of them, and give a connection up
-//! in silence over a message that it cannot read. So connections are taken in by [`super::listen`] and read here: a message has
-//! to be whole within some seconds, and each one passes the [`Gate`](super::gate::Gate) as a datagram does. Sending is left to the stack.
+//! in silence over a message that it cannot read. So connections are taken in by [`super::listen`], or opened by
+//! [`super::outbound`], and read here: a message has to be whole within some seconds, and each one passes the
+//! [`Gate`](super::gate::Gate) as a datagram does. Sending is left to the stack.
 
 use std::{
     io,
@@ -12,13 +13,12 @@ use std::{
 };
 
 use rsipstack::{
-    sip::{SipMessage, Transport},
+    sip::SipMessage,
     transaction::endpoint::EndpointInnerRef,
     transport::{SipAddr, SipConnection, connection::KEEPALIVE_RESPONSE, stream::StreamConnection as _, tcp::TcpConnection},
 };
-use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt as _, ReadHalf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
@@ -27,19 +27,19 @@ use tracing::debug;
 
 use super::{
     gate::Verdict,
-    server::Shared,
+    secure,
+    server::{STRANGER_ANSWERS, Shared},
     syntax::{
         Fault,
         frame::{Frame, LONGEST_HEAD, LONGEST_MESSAGE, frame, is_ping},
     },
+    trunks::Standing,
 };
 
 /// A message that has begun is whole within this time, or the connection ends.
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(10);
 /// A connection on which nothing comes in for so long ends; the peer opens another when it needs one.
 const IDLE: Duration = Duration::from_mins(10);
-/// A peer that takes nothing for so long is gone.
-const SEND_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes read at once.
 const CHUNK: usize = 4_096;
 
@@ -48,6 +48,15 @@ pub(super) struct Reader {
     pub shared: Arc<Shared>,
     pub endpoint: EndpointInnerRef,
     pub peer: SocketAddr,
+    /// We have opened it: what the peer answers is heard, whether it is a trunk's address or not.
+    pub ours: bool,
+}
+
+/// A connection as the stack sends on it, and what is read from it.
+pub(super) struct Opened {
+    pub connection: SipConnection,
+    half: Box<dyn AsyncRead + Send + Unpin>,
+    token: CancellationToken,
 }
 
 /// Why a connection ends, other than by its peer's will.
@@ -65,20 +74,32 @@ pub(super) enum Ended {
     Broken,
 }
 
+impl Opened {
+    /// A plain connection; `local` is our end. The stack's word for its end is `token`.
+    pub async fn plain(stream: TcpStream, local: SipAddr, token: CancellationToken) -> Result<Self, Ended> {
+        let connection = TcpConnection::from_stream(stream, local, Some(token.clone()))?;
+        let half = connection.inner.read_half.lock().await.take().ok_or(Ended::Broken)?;
+        Ok(Self { connection: SipConnection::Tcp(connection), half: Box::new(half), token })
+    }
+
+    /// An encrypted one, whose handshake is done; `local` and `peer` are its ends.
+    pub async fn encrypted<S>(stream: S, local: SocketAddr, peer: SocketAddr, token: CancellationToken) -> Result<Self, Ended>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (half, writing) = tokio::io::split(stream);
+        let connection = secure::connection(writing, local, peer, token.clone()).await?;
+        Ok(Self { connection, half: Box::new(half), token })
+    }
+}
+
 impl Reader {
     /// Until the connection ends.
-    pub async fn run(self, stream: TcpStream, local: SipAddr, token: CancellationToken) -> Result<(), Ended> {
-        let socket = SockRef::from(&stream);
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_user_timeout(Some(SEND_PATIENCE))?;
-        let connection = TcpConnection::from_stream(stream, local, Some(token.clone()))?;
-        let half = connection.inner.read_half.lock().await.take();
-        let ended = match half {
-            Some(half) => tokio::select! {
-                () = token.cancelled() => Ok(()),
-                ended = self.read(half, &connection) => ended,
-            },
-            None => Ok(()),
+    pub async fn run(self, opened: Opened) -> Result<(), Ended> {
+        let Opened { connection, half, token } = opened;
+        let ended = tokio::select! {
+            () = token.cancelled() => Ok(()),
+            ended = self.read(half, &connection) => ended,
         };
         // Requests inside its calls are sent elsewhere from now on.
         token.cancel();
@@ -86,7 +107,7 @@ impl Reader {
         ended
     }
 
-    async fn read(&self, mut half: ReadHalf<TcpStream>, connection: &TcpConnection) -> Result<(), Ended> {
+    async fn read(&self, mut half: Box<dyn AsyncRead + Send + Unpin>, connection: &SipConnection) -> Result<(), Ended> {
         let (mut held, mut other) = (Vec::new(), Vec::new());
         let mut since = Instant::now();
         loop {
@@ -106,7 +127,7 @@ impl Reader {
                     Frame::More => break,
                     Frame::LineEnds(length) => {
                         if is_ping(&held[used..used + length]) {
-                            connection.send_raw(KEEPALIVE_RESPONSE).await?;
+                            send(connection, KEEPALIVE_RESPONSE).await?;
                         }
                         used += length;
                     }
@@ -133,24 +154,28 @@ impl Reader {
     }
 
     /// Judges a message, answers it (with `fault` where there is one) or hands it to the stack.
-    async fn take(&self, message: &[u8], fault: Option<Fault>, connection: &TcpConnection, other: &mut Vec<u8>) -> Result<(), Ended> {
-        let standing = self.shared.trunks.standing(self.peer, std::time::Instant::now());
+    async fn take(&self, message: &[u8], fault: Option<Fault>, connection: &SipConnection, other: &mut Vec<u8>) -> Result<(), Ended> {
+        let mut standing = self.shared.trunks.standing(self.peer, std::time::Instant::now());
+        if self.ours && standing == Standing::Stranger {
+            // Its answers are wanted; its requests get no further than the dispatcher.
+            standing = Standing::MayProve { per_second: STRANGER_ANSWERS, proven: false };
+        }
         let message = match self.shared.judge(message, self.peer, standing, fault, other) {
             Verdict::Pass => message,
             Verdict::Rewritten => other.as_slice(),
-            Verdict::Answer(_) => return Ok(connection.send_raw(other).await?),
+            Verdict::Answer(_) => return Ok(send(connection, other).await?),
             Verdict::Silence(_) => return Ok(()),
         };
+        let transport = connection.transport();
         let message = match SipMessage::try_from(message) {
-            Ok(message) => SipConnection::update_msg_received(message, self.peer, Transport::Tcp),
+            Ok(message) => SipConnection::update_msg_received(message, self.peer, transport),
             Err(error) => Err(error.into()),
         };
         match message {
             Ok(message) => {
-                let from = SipAddr { r#type: Some(Transport::Tcp), addr: self.peer.into() };
-                let connection = SipConnection::Tcp(connection.clone());
-                if let Err(error) = self.endpoint.on_received_message(message, connection, &from).await {
-                    debug!(peer = %self.peer, %error, "message over TCP");
+                let from = SipAddr { r#type: Some(transport), addr: self.peer.into() };
+                if let Err(error) = self.endpoint.on_received_message(message, connection.clone(), &from).await {
+                    debug!(peer = %self.peer, %transport, %error, "message in a connection");
                 }
             }
             Err(error) => {
@@ -159,5 +184,15 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// Sends what the stack knows nothing of.
+pub(super) async fn send(connection: &SipConnection, bytes: &[u8]) -> rsipstack::Result<()> {
+    match connection {
+        SipConnection::Tcp(connection) => connection.send_raw(bytes).await,
+        SipConnection::TlsPlatform(connection) => connection.send_raw(bytes).await,
+        // There are no others here.
+        _ => Ok(()),
     }
 }

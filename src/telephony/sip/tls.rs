@@ -7,6 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use rustls_native_certs::load_native_certs;
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -16,7 +17,10 @@ use tokio_rustls::rustls::{
 };
 use tracing::warn;
 
-use super::config::{ClientCertificates, SipConfig, TlsConfig};
+use super::{
+    certificates::{CertificateStatus, Expiry, Role},
+    config::{ClientCertificates, SipConfig, TlsConfig},
+};
 
 /// What is wrong with a certificate, a key or a list of authorities.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,8 @@ pub(super) struct Contexts {
     pub server: Option<Arc<ServerConfig>>,
     /// For connecting to others.
     pub client: Arc<ClientConfig>,
+    /// Until when what they are made of is valid.
+    expiries: Vec<Expiry>,
 }
 
 impl Tls {
@@ -81,6 +87,16 @@ impl Tls {
     pub fn contexts(&self) -> Arc<Contexts> {
         self.contexts.load_full()
     }
+
+    /// How long the certificates of the configuration are valid yet.
+    pub fn certificates(&self, now: DateTime<Utc>) -> Vec<CertificateStatus> {
+        self.contexts.load().expiries.iter().map(|expiry| expiry.status(now)).collect()
+    }
+
+    /// Warns of those that expire soon.
+    pub fn warn(&self, now: DateTime<Utc>) {
+        self.certificates(now).iter().filter_map(CertificateStatus::warning).for_each(|warning| warn!("{warning}"));
+    }
 }
 
 impl Contexts {
@@ -96,6 +112,9 @@ impl Contexts {
             (None, None) => None,
             _ => return Err(TlsError::Missing("certificate and key go together")),
         };
+        let of_ours = own.as_ref().and_then(|(path, chain, _)| Expiry::of(path, Role::Own, chain));
+        let authorities = config.ca.as_ref().map(|path| Ok::<_, TlsError>((path, certificates(path)?))).transpose()?;
+        let of_authorities = authorities.and_then(|(path, list)| Expiry::of(path, Role::Ca, &list));
         let roots = Arc::new(trusted(config, connects)?);
         let server = match &own {
             Some((path, chain, key)) if !config.listen.is_empty() => Some(server(config, &provider, &roots, path, chain, key)?),
@@ -111,7 +130,7 @@ impl Contexts {
             Some((path, chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|e| unfit(path, e))?,
             None => builder.with_no_client_auth(),
         };
-        Ok(Self { server, client: Arc::new(client) })
+        Ok(Self { server, client: Arc::new(client), expiries: of_ours.into_iter().chain(of_authorities).collect() })
     }
 }
 

@@ -46,8 +46,8 @@ pub(super) struct NewCall {
     pub dialogs: Arc<DialogLayer>,
     pub trunk: Arc<TrunkState>,
     pub peer: SocketAddr,
-    /// The transport that the INVITE came by, and the port of ours that more can come to.
-    pub reached: (Transport, u16),
+    /// The transport that the INVITE came by, and the address of ours that more can come to (its IP unspecified where we listen at all).
+    pub reached: (Transport, SocketAddr),
     pub place: Place,
 }
 
@@ -229,20 +229,23 @@ impl NewCall {
             }
             None => (local.offer(), None),
         };
-        let contact = self.contact(call, told_ip);
+        let contact = self.contact(call, local_ip);
         let reliable = headers::option_tags(request, "Require").iter().any(|tag| tag == "100rel");
         let takes_update = headers::allows(request, "UPDATE");
         let offer_answered = false;
         Ok(Box::new(Ringing { media, media_events, local, body, agreed, timer, contact, reliable, offer_answered, takes_update }))
     }
 
-    /// Where requests inside the dialog reach us: the port and transport that the INVITE came to.
-    fn contact(&self, call: &IncomingCall, ip: IpAddr) -> Uri {
-        let (transport, port) = self.reached;
+    /// Where requests inside the dialog reach us: the address and transport that the INVITE came to. That address need not be the one that
+    /// leads to the caller's side: it may be one that moves between hosts.
+    fn contact(&self, call: &IncomingCall, local_ip: IpAddr) -> Uri {
+        let (transport, own) = self.reached;
+        let ip = if own.ip().is_unspecified() { local_ip } else { own.ip() };
+        let ip = self.shared.config.told_address(ip, &self.trunk.config);
         Uri {
             scheme: Some(Scheme::Sip),
             auth: Some(Auth { user: call.called.clone(), password: None }),
-            host_with_port: SocketAddr::new(ip, port).into(),
+            host_with_port: SocketAddr::new(ip, own.port()).into(),
             params: if transport == Transport::Udp { vec![] } else { vec![Param::Transport(transport.into())] },
             ..Uri::default()
         }
