@@ -187,7 +187,8 @@ async fn holidays_are_proposed_taken_or_left_out() {
         let read: Vec<String> = proposed.iter().map(|p| format!("{} {}", p.day.format("%d/%m/%Y"), p.name)).collect();
         insta::assert_snapshot!("proposed_holidays", read.join("\n"));
         desk.leave_holiday_out(&actor, day("2026-12-08"), true).await.unwrap();
-        let taken: Vec<Change> = proposed.iter().filter(|p| p.day != day("2026-12-08")).map(|p| p.change()).collect();
+        let taken: Vec<Change> =
+            proposed.iter().filter(|p| p.day != day("2026-12-08")).map(voceguida::desk::calendar::holidays::Proposal::change).collect();
         desk.change_calendar(&actor, &taken, None).await.unwrap();
         let (now, _) = desk.proposed_holidays(school.ente, year).await.unwrap();
         for p in now {

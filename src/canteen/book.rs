@@ -244,6 +244,7 @@ pub enum Change {
     },
 }
 
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn bits<S: serde::Serializer>(days: &Option<WeekdaySet>, to: S) -> Result<S::Ok, S::Error> {
     days.map(|d| d.to_string()).serialize(to)
 }

@@ -1,6 +1,6 @@
 //! What the kitchen cooks: counts of a day before and after its cut-off, the sheet as a file, and the mail that brings it at the cut-off (O5, R9).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_xlsxwriter::{Format, Workbook};
@@ -177,7 +177,9 @@ pub(super) async fn count(tx: &mut Tx, ente: EnteId, day: NaiveDate, only: Optio
             if of_class.is_empty() {
                 continue;
             }
-            of_class.iter().for_each(|sum| counted.add(sum));
+            for sum in of_class {
+                counted.add(sum);
+            }
             counted.diets.sort_by(|(a, _), (b, _)| (a != NORMAL_DIET, a).cmp(&(b != NORMAL_DIET, b)));
             school.classes.push(counted);
         }
@@ -263,7 +265,7 @@ pub fn csv(count: &DayCount) -> anyhow::Result<Vec<u8>> {
     for (school, class, diet, meals) in lines(count) {
         writer.write_record([&day, &harmless(school), &harmless(class), &harmless(diet), &meals.to_string()])?;
     }
-    Ok(writer.into_inner().map_err(|e| anyhow::anyhow!("{}", e.error()))?)
+    writer.into_inner().map_err(|e| anyhow::anyhow!("{}", e.error()))
 }
 
 /// A text that a spreadsheet would take for a formula is marked as text.
@@ -405,18 +407,18 @@ async fn send(tx: &mut Tx, at: DateTime<Utc>, ente: EnteId, new: &NewMail) -> Re
 fn text(school: &SchoolCount, day: NaiveDate, ente: &str) -> String {
     let mut text = format!("Buongiorno,\n\necco i pasti di {} per {}.\n\nTotale: {}\n", school.name, day_in_words(day), school.meals());
     for (diet, n) in school.diets() {
-        text.push_str(&format!("  dieta {diet}: {n}\n"));
+        let _ = writeln!(text, "  dieta {diet}: {n}");
     }
-    text.push_str(&format!("  in bianco: {}\n\n", school.white()));
+    let _ = write!(text, "  in bianco: {}\n\n", school.white());
     for class in &school.classes {
         let diets: Vec<String> = class.diets.iter().map(|(diet, n)| format!("{diet} {n}")).collect();
         let white = if class.white > 0 { format!(", in bianco {}", class.white) } else { String::new() };
-        text.push_str(&format!("{}: {} ({}{white})\n", class.name, class.meals(), diets.join(", ")));
+        let _ = writeln!(text, "{}: {} ({}{white})", class.name, class.meals(), diets.join(", "));
     }
     for why in &school.closed {
-        text.push_str(&format!("Senza mensa: {why}\n"));
+        let _ = writeln!(text, "Senza mensa: {why}");
     }
-    text.push_str(&format!("\nIl conteggio è definitivo. In allegato il foglio (PDF) e i numeri (CSV, Excel).\n{ente}\n"));
+    let _ = writeln!(text, "\nIl conteggio è definitivo. In allegato il foglio (PDF) e i numeri (CSV, Excel).\n{ente}");
     text
 }
 

@@ -1,6 +1,9 @@
 //! What a change of the calendar does: to whom, on which days, to what was cancelled, and to meals that are counted already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
@@ -295,9 +298,9 @@ impl Ground {
             concerned.insert(pupil.id);
             let state = self.marked(pupil.id, day);
             if gains {
-                effect.gained.add(state)
+                effect.gained.add(state);
             } else {
-                effect.lost.add(state)
+                effect.lost.add(state);
             }
             if let Some(row) = self.standing.get(&(pupil.id, day)) {
                 if gains { plan.returning.push(row.clone()) } else { plan.falling.push(row.clone()) }
@@ -431,5 +434,8 @@ fn moves(window: &Window, at: DateTime<Utc>, was: &BTreeMap<i64, ServiceCalendar
 fn fingerprint(plan: &Plan) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{:?}", (&plan.changes, &plan.days, &plan.falling, &plan.returning, &plan.corrections)));
-    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize().iter().take(12).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

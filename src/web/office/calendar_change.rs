@@ -88,6 +88,7 @@ struct NoticePage<'a> {
 }
 
 /// "martedì 8 dicembre 2026", for templates.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as templates call it")]
 fn day_of(day: &NaiveDate) -> String {
     day_in_words(*day)
 }

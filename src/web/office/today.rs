@@ -105,12 +105,9 @@ impl Part<'_> {
     fn day(&self) -> String {
         day_in_words(self.today.day)
     }
-
-    fn channel(&self, word: &str) -> &'static str {
-        channel_in_words(word)
-    }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as templates call it")]
 fn day_of(day: &NaiveDate) -> String {
     day_in_words(*day)
 }
@@ -160,8 +157,10 @@ fn school_in_words(school: &SchoolCount) -> &'static str {
     }
 }
 
+/// By office (its place in memory) and ente.
 type Key = (usize, EnteId);
-static KEPT: LazyLock<Mutex<HashMap<Key, (Instant, Arc<Today>)>>> = LazyLock::new(Mutex::default);
+type Kept = HashMap<Key, (Instant, Arc<Today>)>;
+static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
 
 /// One picture for all who look at the same time: a hundred open pages ask the database as often as one.
 async fn picture(office: &Arc<Office>, ente: EnteId) -> Result<Arc<Today>, Oops> {
