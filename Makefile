@@ -14,7 +14,7 @@ FUZZ_TARGETS := sip sdp rtp dtmf dialplan csv
 
 step = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help run build test lint audit bench fuzz prompts clean
+.PHONY: help run build test lint audit bench fuzz prompts screenshots clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -66,6 +66,10 @@ fuzz: ## every parser against broken input, SECONDS each (cargo-fuzz)
 prompts: ## speak the Italian prompts again
 	@tests/install.sh prompts
 	@prompts/speak
+
+screenshots: ## take the office's pictures in docs/images/ufficio again
+	@tests/install.sh
+	@for test in $$(basename -s .rs tests/office_browser*.rs); do VOCEGUIDA_SCREENSHOTS=1 cargo test --locked --test $$test || exit 1; done
 
 clean: ## remove what was built and the demo's data
 	@cargo clean

@@ -54,6 +54,9 @@ case $what in
         needs pdftotext poppler-utils
         if ! /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null; then missing+=(python3-aiosmtpd); fi
         needs psql postgresql-client
+        needs chromium chromium
+        needs chromedriver chromium-driver
+        needs npm npm
         # Its programs are not in the PATH.
         if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then missing+=(postgresql); fi
         ;;
@@ -95,4 +98,17 @@ if [[ $(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1) != "$wanted" ]];
         exit 1
     fi
     rustup update stable
+fi
+
+# axe-core looks at every page of the office in the browser's tests.
+if [[ $what == tests && ! -f target/axe/axe.min.js ]]; then
+    axe=4.14.1
+    digest=FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
+    mkdir -p target/axe
+    (cd target/axe && npm pack --silent "axe-core@$axe" >/dev/null)
+    if [[ $(openssl dgst -sha512 -binary "target/axe/axe-core-$axe.tgz" | base64 -w 0) != "$digest" ]]; then
+        echo "axe-core $axe is not what it was" >&2
+        exit 1
+    fi
+    tar -xzf "target/axe/axe-core-$axe.tgz" -C target/axe --strip-components=1 package/axe.min.js
 fi

@@ -165,7 +165,7 @@ async fn days_of_return_and_terms_hold_from_a_day_that_is_not_counted_yet() {
         let served: Vec<_> = view.days.iter().filter(|d| d.state == DayState::Served).map(|d| d.day.to_string()).collect();
         assert_eq!(served, ["2026-10-16", "2026-10-20"]);
 
-        let year = desk.school_years(school.ente).await.unwrap()[0].0;
+        let year = desk.school_years(school.ente).await.unwrap()[0].id;
         let term = |first, last| [Change::Term { year, school: None, days: Some((day(first), day(last))) }];
         assert!(matches!(desk.plan_calendar(school.ente, &term("2026-10-12", "2027-05-31")).await, Err(CalendarError::Counted(_))));
         desk.change_calendar(&actor, &term("2026-09-14", "2027-05-31"), None).await.unwrap();
@@ -180,7 +180,7 @@ async fn holidays_are_proposed_taken_or_left_out() {
     each_database(async |school| {
         let desk = school.desk_at(MONDAY_EVENING);
         let actor = Actor::system(school.ente);
-        let year = desk.school_years(school.ente).await.unwrap()[0].0;
+        let year = desk.school_years(school.ente).await.unwrap()[0].id;
         assert!(desk.set_patron(&actor, 11, 25, "Santa Caterina").await.unwrap());
         assert!(!desk.set_patron(&actor, 2, 30, "Nessuno").await.unwrap());
         let (proposed, _) = desk.proposed_holidays(school.ente, year).await.unwrap();

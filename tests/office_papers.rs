@@ -12,7 +12,7 @@ use voceguida::{
         Choice,
         code::ChildCode,
         offer::Offered,
-        roster::{Guardianship, GuardianRow, Roster},
+        roster::{GuardianRow, Guardianship, Roster},
         rule::Request,
         window::Window,
     },
@@ -93,11 +93,7 @@ async fn mail_is_taken_refused_or_taken_later_and_each_is_told() {
         let told = |recipient: &str, state: &str, attempts| (recipient.to_owned(), state.to_owned(), attempts);
         assert_eq!(
             states(&desk, &school).await,
-            [
-                told("ada@prova.example", "sent", 1),
-                told("rifiutato@prova.example", "refused", 1),
-                told("dopo@prova.example", "queued", 1)
-            ]
+            [told("ada@prova.example", "sent", 1), told("rifiutato@prova.example", "refused", 1), told("dopo@prova.example", "queued", 1)]
         );
         let rows = log(&desk, &school).await;
         assert_eq!(rows[0].answer.as_deref(), Some("250 preso in carico come 1"));
@@ -224,7 +220,12 @@ async fn with_guardians(school: &School) {
             guardian("Nicolò", "Ada <b>&</b> #emph[x]", Some("ada@prova.example")),
             guardian("Rossi", "Leo", Some("leo@prova.example")),
         ],
-        children: roster.children.iter().cloned().map(|child| voceguida::canteen::roster::ChildRow { guardians: links.clone(), ..child }).collect(),
+        children: roster
+            .children
+            .iter()
+            .cloned()
+            .map(|child| voceguida::canteen::roster::ChildRow { guardians: links.clone(), ..child })
+            .collect(),
         ..roster
     };
     school.desk_at("2026-09-01T10:00:00+02:00").import(school.ente, &roster).await.unwrap();
@@ -274,11 +275,7 @@ async fn letters_are_printed_and_mailed_once_to_each_guardian() {
         let ways: Vec<_> = letters.iter().map(|l| (l.way.as_str(), l.recipient.as_deref(), l.state.as_deref())).collect();
         assert_eq!(
             ways,
-            [
-                ("mail", Some("leo@prova.example"), Some("sent")),
-                ("mail", Some("ada@prova.example"), Some("sent")),
-                ("paper", None, None)
-            ]
+            [("mail", Some("leo@prova.example"), Some("sent")), ("mail", Some("ada@prova.example"), Some("sent")), ("paper", None, None)]
         );
         assert!(matches!(desk.print_letters(&clerk, Addressees::School(999), &[]).await, Err(LetterError::Nobody)));
     })
@@ -295,7 +292,8 @@ async fn a_replaced_code_is_dead_at_once_and_never_comes_back() {
         desk.replace_code(&clerk, school.children[0]).await.unwrap();
         assert!(matches!(typed(old.as_str()).await, Typed::Wrong { .. }));
         let text = text_of(&desk.print_letters(&clerk, Addressees::Child(school.children[0]), &[]).await.unwrap());
-        let digits: String = text.lines().find(|l| l.contains("Prova0 Ada") && l.contains("1A")).unwrap().chars().filter(char::is_ascii_digit).collect();
+        let digits: String =
+            text.lines().find(|l| l.contains("Prova0 Ada") && l.contains("1A")).unwrap().chars().filter(char::is_ascii_digit).collect();
         let new = &digits[digits.len() - 7..];
         assert_eq!(typed(new).await, Typed::Child(school.children[0]));
         // Not given to anybody by an import either.
@@ -329,7 +327,10 @@ async fn settings_are_saved_once_each_and_the_configuration_no_longer_overrules_
         // The other clerk is told what stands now.
         let late = desk.save_settings(&clerk, &Settings { name: "Altro".into(), ..old }).await;
         assert!(matches!(late, Err(SettingsError::Changed(now)) if *now == saved));
-        assert!(matches!(desk.save_settings(&clerk, &Settings { name: String::new(), ..saved.clone() }).await, Err(SettingsError::Wrong(_))));
+        assert!(matches!(
+            desk.save_settings(&clerk, &Settings { name: String::new(), ..saved.clone() }).await,
+            Err(SettingsError::Wrong(_))
+        ));
         desk.put_ente("prova", "Dalla configurazione", None, &Window::default()).await.unwrap();
         assert_eq!(desk.settings(school.ente).await.unwrap().settings, saved);
 
@@ -384,7 +385,8 @@ async fn a_new_cutoff_takes_hold_between_two_days_and_no_day_is_judged_by_two() 
         assert!(matches!(desk.operate(&order("c")).await.unwrap().verdict, Verdict::Refused(..)));
         assert_eq!(desk.close_days(school.ente, None, |_, _| {}).await.unwrap().days, 1);
         // What was decided before is explained by what held then.
-        let why = desk.explain(school.ente, school.children[1], Some(at("2026-10-20T08:45:00+02:00")), Request::Phone(Choice::Cancel)).await;
+        let why =
+            desk.explain(school.ente, school.children[1], Some(at("2026-10-20T08:45:00+02:00")), Request::Phone(Choice::Cancel)).await;
         assert!(why.unwrap().conclusion.starts_with("Accolta"));
     })
     .await;

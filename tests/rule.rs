@@ -67,6 +67,7 @@ fn model_decide(at: DateTime<Utc>, request: Request, calendar: &ServiceCalendar,
             let found = (0..HORIZON).map(day).find(|d| *d >= start && served(calendar, *d));
             (found.ok_or(Reason::NoServiceDay)?, None)
         }
+        Request::Office { .. } => unreachable!("only phone and web are asked here"),
         Request::Web { choice, day, until } => {
             if !served(calendar, day) {
                 return Err(Reason::NotAServiceDay);

@@ -106,7 +106,7 @@ async fn linphone_cancels_over_udp_and_over_tls_if_somebody_vouches_for_the_line
             phone.press("1").await;
         }
         assert!(school.cancelled_once(code).await, "{uri}: {:?}", school.operations(code).await);
-        phone.wait_loud(8_000).await;
+        phone.wait_loud(2_000).await;
         phone.hang_up().await;
     };
     let deceived = async {

@@ -95,7 +95,7 @@ pub fn run(settings: &Settings, mut told: impl FnMut(&Rung)) -> Vec<Rung> {
         let cpu = || [cpu::of_process(program.pid()), keeper.map_or(Duration::ZERO, cpu::of_children)];
         let (before, idle, began) = (cpu(), cpu::idle(), Instant::now());
         let outcome = callers.run(&mine, *rate).expect("sockets");
-        let (after, idle, took) = (cpu(), cpu::idle() - idle, began.elapsed() * cores);
+        let (after, idle, took) = (cpu(), cpu::idle().saturating_sub(idle), began.elapsed() * cores);
         let done = outcome.registered.len();
         let mut failed = HashMap::new();
         for why in outcome.failed {
@@ -122,7 +122,7 @@ pub fn run(settings: &Settings, mut told: impl FnMut(&Rung)) -> Vec<Rung> {
             at_once: outcome.at_once,
             registered,
             others,
-            cpu: std::array::from_fn(|of| (after[of] - before[of]) / done.max(1) as u32),
+            cpu: std::array::from_fn(|of| after[of].saturating_sub(before[of]) / done.max(1) as u32),
             busy: 1.0 - idle.as_secs_f64() / took.as_secs_f64(),
             blind: outcome.blind,
         };

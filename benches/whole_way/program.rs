@@ -123,7 +123,8 @@ impl Program {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (sip, http) = (local(free_port()), local(free_port()));
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let (prompts, dialplan) = (root.join("prompts/it"), root.join("dialplans/mensa.toml"));
+        // Debug formatting of a text is TOML's: quoted, with escapes.
+        let [prompts, dialplan] = ["prompts/it", "dialplans/mensa.toml"].map(|path| root.join(path).to_string_lossy().into_owned());
         let config = format!(
             "database = {url:?}\nhttp = \"{http}\"\nprompts = {prompts:?}\ndrain_seconds = 5\n\
              [sip]\nudp = [\"{sip}\"]\nrtp_ports = [{}, {}]\nmax_calls = {}\n\
@@ -146,7 +147,7 @@ impl Program {
             .spawn()
             .expect("the program starts");
         let mut program = Self { child, sip, http };
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         while !program.get("/readyz").is_some_and(|page| page.starts_with("HTTP/1.1 200")) {
             let ended = program.child.try_wait().expect("its state");
             let log = || fs::read_to_string(directory.join("log")).unwrap_or_default();

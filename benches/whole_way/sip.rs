@@ -38,8 +38,10 @@ impl<'a> Message<'a> {
     /// The 200 to this request.
     pub fn ok(&self) -> String {
         let echoed = |line: &&str| ["via", "from", "to", "call-id", "cseq"].iter().any(|name| named(line, name));
-        let lines: String = self.head.lines().filter(echoed).map(|line| format!("{line}\r\n")).collect();
-        format!("SIP/2.0 200 OK\r\n{lines}Content-Length: 0\r\n\r\n")
+        let mut lines = vec!["SIP/2.0 200 OK"];
+        lines.extend(self.head.lines().filter(echoed));
+        lines.extend(["Content-Length: 0", "", ""]);
+        lines.join("\r\n")
     }
 }
 

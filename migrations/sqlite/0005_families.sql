@@ -8,8 +8,8 @@ CREATE INDEX guardian_by_name ON guardian (ente_id, sort_name, id);
 
 ALTER TABLE child ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
 ALTER TABLE child ADD COLUMN sort_name TEXT NOT NULL DEFAULT '';
-CREATE INDEX child_by_name ON child (ente_id, sort_name, id);
-CREATE INDEX child_by_diet ON child (ente_id, diet, sort_name, id);
+CREATE INDEX child_by_name ON child (ente_id, sort_name, id, class_id);
+CREATE INDEX child_by_diet ON child (ente_id, diet, sort_name, id, class_id);
 CREATE INDEX child_by_fiscal_code ON child (ente_id, fiscal_code);
 DROP INDEX child_in_class;
 CREATE INDEX child_in_class ON child (class_id, sort_name, id);

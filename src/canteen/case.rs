@@ -23,6 +23,9 @@ struct Case {
     option: Choice,
     day: Option<NaiveDate>,
     until: Option<NaiveDate>,
+    /// The office has a written reason to do it after the cut-off.
+    #[serde(default)]
+    late: bool,
     calendar: CaseCalendar,
     child: CaseChild,
     #[serde(default)]
@@ -141,7 +144,8 @@ fn decide_line(line: &str) -> Result<Decision, String> {
     let request = match (case.channel, case.day) {
         (Channel::Phone, _) => Request::Phone(case.option),
         (Channel::Web, Some(day)) => Request::Web { choice: case.option, day, until: case.until },
-        (Channel::Web, None) => return Err("a web operation needs a \"day\"".to_owned()),
+        (Channel::Office, Some(day)) => Request::Office { choice: case.option, day, until: case.until, late: case.late },
+        (Channel::Web | Channel::Office, None) => return Err("a web operation needs a \"day\"".to_owned()),
     };
     Ok(decide(case.at, &window, request, &calendar, &marks))
 }

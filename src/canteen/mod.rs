@@ -11,6 +11,7 @@ pub mod fiscal_code;
 pub mod holidays;
 pub mod marks;
 pub mod offer;
+pub mod promotion;
 pub mod roster;
 pub mod rule;
 pub mod types;

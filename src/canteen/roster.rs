@@ -62,7 +62,7 @@ pub struct ChildRow {
     pub school: String,
     /// Name of the class.
     pub class: String,
-    /// Diet, as the kitchen reads it: one of [`KNOWN_DIETS`] or the office's own words.
+    /// Diet, as the kitchen reads it: one of [`KNOWN_DIETS`] or the office's own words; empty where the file does not say.
     pub diet: String,
     /// Keypad code ("codice disdetta"), seven digits; `None`: one is to be drawn. A secret.
     pub code: Option<String>,

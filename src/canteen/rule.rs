@@ -23,13 +23,24 @@ pub enum Request {
         /// Last day of a suspension, `None` for open-ended; not looked at for other choices.
         until: Option<NaiveDate>,
     },
+    /// The office does it on the family's behalf: as on the web.
+    Office {
+        /// What.
+        choice: Choice,
+        /// The chosen day.
+        day: NaiveDate,
+        /// Last day of a suspension, `None` for open-ended; not looked at for other choices.
+        until: Option<NaiveDate>,
+        /// The day may be changed after its cut-off: the office has written down why.
+        late: bool,
+    },
 }
 
 impl Request {
     /// What is asked for.
     pub fn choice(&self) -> Choice {
         match *self {
-            Self::Phone(choice) | Self::Web { choice, .. } => choice,
+            Self::Phone(choice) | Self::Web { choice, .. } | Self::Office { choice, .. } => choice,
         }
     }
 
@@ -38,6 +49,15 @@ impl Request {
         match self {
             Self::Phone(_) => Channel::Phone,
             Self::Web { .. } => Channel::Web,
+            Self::Office { .. } => Channel::Office,
+        }
+    }
+
+    /// Last day of a suspension, where one was given.
+    pub fn until(&self) -> Option<NaiveDate> {
+        match *self {
+            Self::Phone(_) => None,
+            Self::Web { until, .. } | Self::Office { until, .. } => until,
         }
     }
 }
@@ -123,7 +143,10 @@ pub fn decide_step_by_step(
 ) -> Decision {
     let found = match request {
         Request::Phone(_) => day_by_phone(at, window, calendar, tell).map(|day| (day, None)),
-        Request::Web { choice, day, until } => day_on_web(at, window, calendar, choice, day, until, tell).map(|()| (day, until)),
+        Request::Web { choice, day, until } => day_on_web(at, window, calendar, choice, day, until, false, tell).map(|()| (day, until)),
+        Request::Office { choice, day, until, late } => {
+            day_on_web(at, window, calendar, choice, day, until, late, tell).map(|()| (day, until))
+        }
     };
     match found {
         Ok((day, until)) => match change(request.choice(), day, until, marks, tell) {
@@ -155,6 +178,7 @@ fn day_by_phone(at: DateTime<Utc>, window: &Window, calendar: &ServiceCalendar, 
     Err((Reason::NoServiceDay, None))
 }
 
+#[expect(clippy::too_many_arguments, reason = "what the web and the office have in common")]
 fn day_on_web(
     at: DateTime<Utc>,
     window: &Window,
@@ -162,6 +186,7 @@ fn day_on_web(
     choice: Choice,
     day: NaiveDate,
     until: Option<NaiveDate>,
+    late: bool,
     tell: &mut dyn FnMut(Step),
 ) -> Result<(), Refusal> {
     if let Some(why) = calendar.no_service(day) {
@@ -171,7 +196,7 @@ fn day_on_web(
     tell(Step::Day { day });
     let open = window.day_is_open(day, at);
     tell(Step::Cutoff { day, open });
-    if !open {
+    if !open && !late {
         return Err((Reason::TooLate, Some(day)));
     }
     if choice == Choice::Suspend && until.is_some_and(|until| until < day) {

@@ -18,6 +18,8 @@ pub enum Channel {
     Phone,
     /// Portal and app: a chosen day, until its cut-off (R5).
     Web,
+    /// The school office on the family's behalf: a chosen day, with a written reason after its cut-off too.
+    Office,
 }
 
 /// What can be asked for (R4). The keypad order is the dialplan's business.

@@ -64,6 +64,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             eprintln!("L'importazione è stata rifiutata; non è stato scritto nulla.\n{}", rows.join("\n"));
             Ok(ExitCode::FAILURE)
         }
-        Err(ImportError::Desk(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -6,10 +6,12 @@ use super::{Desk, DeskError, ente_of, operate::calendar_of};
 pub use crate::canteen::words::day_in_words;
 use crate::canteen::{
     ChildId, Choice, EnteId, Reason,
-    calendar::NoService,
-    rule::{Decision, Request, Step, decide_step_by_step},
+    calendar::{NoService, ServiceCalendar},
+    marks::Marks,
+    rule::{Decision, Request, Step, decide_step_by_step, replay},
     window::Window,
 };
+use crate::store::{StoredOperation, Verdict};
 
 /// A decision explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,69 @@ impl Desk {
         let mut steps = Vec::new();
         let decision = decide_step_by_step(at, &window, request, &calendar, &marks, &mut |step| steps.push(step));
         Ok(in_words(at, &window, request, decision, &steps))
+    }
+}
+
+impl Desk {
+    /// Why an operation was answered as it was: the rule once more, with the calendar as it was known then and the marks that stood then.
+    /// `None` where the child of this ente has no such operation.
+    pub async fn explain_operation(
+        &self,
+        ente: EnteId,
+        child: ChildId,
+        operation: i64,
+    ) -> Result<Option<(StoredOperation, Explanation)>, DeskError> {
+        let mut tx = self.db.read().await?;
+        if tx.child_state(ente, child).await?.is_none() {
+            return Ok(None);
+        }
+        let window = ente_of(&mut tx, ente).await?.window;
+        let mut marks = Marks::default();
+        let mut found = None;
+        for past in tx.operations_of(child).await? {
+            if past.id == operation {
+                found = Some(past);
+                break;
+            }
+            if let Verdict::Accepted(day) = past.verdict {
+                marks = replay(past.choice, day, past.until, &marks).unwrap_or(marks);
+            }
+        }
+        let Some(found) = found else { return Ok(None) };
+        let calendar = tx.calendar_of(child, Some(found.at)).await?.unwrap_or_else(ServiceCalendar::never);
+        let day = match found.verdict {
+            Verdict::Accepted(day) | Verdict::DayChanged(day) => Some(day),
+            Verdict::Refused(_, day) => day,
+        };
+        let (choice, until) = (found.choice, found.until);
+        let request = match (found.channel.as_str(), day) {
+            ("web", Some(day)) => Request::Web { choice, day, until },
+            ("office", Some(day)) => Request::Office { choice, day, until, late: found.note.is_some() },
+            _ => Request::Phone(choice),
+        };
+        let mut steps = Vec::new();
+        let decision = decide_step_by_step(found.at, &window, request, &calendar, &marks, &mut |step| steps.push(step));
+        let now_says = Verdict::from(&decision);
+        let mut words = in_words(found.at, &window, request, decision, &steps);
+        if found.late && matches!(found.verdict, Verdict::Accepted(_)) {
+            words.steps.push("L'ufficio ha scritto il motivo: può cambiare il giorno anche dopo il termine.".to_owned());
+        }
+        if let Verdict::DayChanged(day) = found.verdict {
+            words.conclusion = format!(
+                "Non eseguita: mentre si confermava, il primo giorno utile è diventato {}. È stato chiesto di nuovo.",
+                day_in_words(day)
+            );
+        } else if now_says != found.verdict {
+            // Class, term or window have been changed since: only what was written down then is certain.
+            words.steps = vec!["Da allora la classe, il periodo di servizio o gli orari sono cambiati: i passi di quel momento non si possono ripercorrere.".to_owned()];
+            words.conclusion = match found.verdict {
+                Verdict::Accepted(day) | Verdict::DayChanged(day) => {
+                    format!("Accolta: {} per {}.", choice_in_words(choice), day_in_words(day))
+                }
+                Verdict::Refused(reason, day) => format!("Rifiutata: {}.", reason_in_words(reason, day, &window)),
+            };
+        }
+        Ok(Some((found, words)))
     }
 }
 
@@ -88,7 +153,8 @@ pub fn reason_in_words(reason: Reason, day: Option<NaiveDate>, window: &Window) 
     }
 }
 
-fn why_in_words(why: NoService) -> &'static str {
+/// Why there is no service on a day, as a half sentence.
+pub fn no_service_in_words(why: NoService) -> &'static str {
     match why {
         NoService::OutsideTerm => "fuori dal periodo di servizio",
         NoService::NoReturn => "non è un giorno di rientro della classe",
@@ -107,9 +173,9 @@ fn step_in_words(local: NaiveDateTime, window: &Window, step: Step) -> String {
             local.format("%d/%m/%Y %H:%M:%S"),
             day_in_words(day)
         ),
-        Step::Skipped { day, why } => format!("{}: saltato, {}.", day_in_words(day), why_in_words(why)),
+        Step::Skipped { day, why } => format!("{}: saltato, {}.", day_in_words(day), no_service_in_words(why)),
         Step::Day { day } => format!("{}: la mensa è prevista.", day_in_words(day)),
-        Step::NotServed { day, why } => format!("{}: la mensa non è prevista, {}.", day_in_words(day), why_in_words(why)),
+        Step::NotServed { day, why } => format!("{}: la mensa non è prevista, {}.", day_in_words(day), no_service_in_words(why)),
         Step::Cutoff { day, open: true } => {
             format!("{} si può ancora cambiare (fino alle {}).", day_in_words(day), window.cutoff.format("%H:%M"))
         }
@@ -129,7 +195,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::canteen::{calendar::ServiceCalendar, marks::Marks};
 
     #[test]
     fn the_closed_tuesday_and_wednesday_of_the_manual() {

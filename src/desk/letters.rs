@@ -118,13 +118,7 @@ impl Desk {
     }
 
     /// Letters that were made, newest first, of one child or of all; and how many there are.
-    pub async fn letters(
-        &self,
-        ente: EnteId,
-        child: Option<ChildId>,
-        offset: i64,
-        limit: i64,
-    ) -> Result<(Vec<LetterRow>, i64), DeskError> {
+    pub async fn letters(&self, ente: EnteId, child: Option<ChildId>, offset: i64, limit: i64) -> Result<(Vec<LetterRow>, i64), DeskError> {
         Ok(self.db.read().await?.letters(ente, child, offset, limit).await?)
     }
 
@@ -162,13 +156,7 @@ impl Desk {
 
     /// Queues each family's letter to every guardian who has an address. `form` is drawn once for the page on which it is asked for: the
     /// same page sent twice queues nothing more.
-    pub async fn mail_letters(
-        &self,
-        actor: &Actor,
-        addressees: Addressees,
-        keys: &[MenuKey],
-        form: &str,
-    ) -> Result<Mailed, LetterError> {
+    pub async fn mail_letters(&self, actor: &Actor, addressees: Addressees, keys: &[MenuKey], form: &str) -> Result<Mailed, LetterError> {
         let mut tx = self.db.read().await?;
         let batch = read(&mut tx, self, actor.ente, addressees, keys).await?;
         drop(tx);

@@ -11,12 +11,12 @@ use super::{
     Desk, DeskError, ente_of,
     trail::{Actor, Subject, record},
 };
+pub use crate::store::{Attachment, MailFilter, MailOrder, MailRow};
 use crate::{
     canteen::EnteId,
     ops::smtp::{Courier, Delivery, Outgoing, Pace, WHOLE},
     store::{DueMail, PutMail, Tx},
 };
-pub use crate::store::{Attachment, MailFilter, MailOrder, MailRow};
 
 /// Mails of one ente that may wait: some letters to every family of a town.
 pub const MOST_WAITING: i64 = 20_000;
@@ -176,11 +176,8 @@ impl Desk {
         tx.commit().await?;
         let too_old = now - due.queued_at > pace.give_up_after;
         let (id, attempts) = (due.id, due.attempts);
-        let delivery = if too_old {
-            Delivery::Away(String::new())
-        } else {
-            courier.send(&outgoing(due, &ente.name, reply_to, attachments)).await
-        };
+        let delivery =
+            if too_old { Delivery::Away(String::new()) } else { courier.send(&outgoing(due, &ente.name, reply_to, attachments)).await };
         let mut tx = self.db.write().await?;
         let now = tx.instant(&self.clock).await?;
         let round = match delivery {
@@ -211,13 +208,7 @@ impl Desk {
     }
 
     /// A page of an ente's mail, and how many there are.
-    pub async fn mails(
-        &self,
-        ente: EnteId,
-        filter: MailFilter<'_>,
-        offset: i64,
-        limit: i64,
-    ) -> Result<(Vec<MailRow>, i64), DeskError> {
+    pub async fn mails(&self, ente: EnteId, filter: MailFilter<'_>, offset: i64, limit: i64) -> Result<(Vec<MailRow>, i64), DeskError> {
         Ok(self.db.read().await?.mails(ente, filter, offset, limit).await?)
     }
 
@@ -263,9 +254,7 @@ impl Desk {
             recipient: recipient.to_owned(),
             recipient_name: String::new(),
             subject: "Prova di invio".to_owned(),
-            body: format!(
-                "Questo messaggio è una prova: la posta del servizio mensa di {name} funziona.\n\nNon occorre rispondere.\n"
-            ),
+            body: format!("Questo messaggio è una prova: la posta del servizio mensa di {name} funziona.\n\nNon occorre rispondere.\n"),
             attachments: vec![],
         };
         let id = queue(&mut tx, at, actor, &mail).await?;

@@ -1,6 +1,8 @@
 //! The desk: use cases, one transaction each (design §2).
 
+pub mod archive;
 pub mod audit;
+pub mod behalf;
 pub mod calendar;
 pub mod call_file;
 pub mod calls;
@@ -9,6 +11,7 @@ pub mod closing;
 pub mod codes;
 pub mod explain;
 pub mod export;
+pub mod family;
 pub mod guard;
 pub mod hours;
 pub mod import;
@@ -19,11 +22,13 @@ pub mod mail;
 pub mod operate;
 pub mod people;
 pub mod retention;
+pub mod rollover;
 pub mod roster_file;
 pub mod settings;
 pub mod telephone;
 pub mod today;
 pub mod trail;
+pub mod undo;
 
 use crate::{
     canteen::{ChildId, EnteId, code::ChildCode},

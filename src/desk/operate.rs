@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::{Desk, DeskError, ente_of};
 use crate::{
     canteen::{
-        ChildId, EnteId,
+        Channel, ChildId, EnteId,
         calendar::ServiceCalendar,
         marks::Marks,
         rule::{Decision, Request, decide},
@@ -73,6 +73,15 @@ impl Desk {
     }
 }
 
+/// How a channel is kept.
+fn channel_word(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Phone => "phone",
+        Channel::Web => "web",
+        Channel::Office => "office",
+    }
+}
+
 /// An order that outlives who gave it: it may wait for others, to be done with them.
 struct Kept {
     ente: EnteId,
@@ -111,23 +120,18 @@ async fn order_in(tx: &mut Tx, clock: &Clock, order: &Order<'_>) -> Result<Recei
         }
         _ => Verdict::from(&decision),
     };
-    let until = match order.request {
-        Request::Web { until, .. } => until,
-        Request::Phone(_) => None,
-    };
     let new = NewOperation {
         ente: order.ente,
         child: order.child,
-        channel: match order.request {
-            Request::Phone(_) => "phone",
-            Request::Web { .. } => "web",
-        },
+        channel: channel_word(order.request.channel()),
         actor: order.actor,
         call_id: order.call_id,
         key: order.key,
         at,
         choice: order.request.choice(),
-        until,
+        until: order.request.until(),
+        note: None,
+        late: false,
     };
     let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
     if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {

@@ -8,12 +8,12 @@ use super::{
     mail::is_address,
     trail::{Actor, Subject, difference, record},
 };
+pub use crate::store::WindowChangeRow;
 use crate::{
     canteen::{Choice, EnteId, offer::Offered, window::Window},
     papers::{Heading, Logo},
     store::{SettingsRow, Tx},
 };
-pub use crate::store::WindowChangeRow;
 
 /// The most telephone numbers that letters print.
 pub const MOST_NUMBERS: usize = 4;
@@ -218,11 +218,9 @@ impl Settings {
         if self.offered.contains(Choice::Suspend) && !self.offered.contains(Choice::Resume) {
             wrong("offered", "Chi sospende deve poter riprendere: offra anche la ripresa, o non offra la sospensione.");
         }
-        for (field, days) in [
-            ("keep_calls_days", self.keep_calls_days),
-            ("keep_audit_days", self.keep_audit_days),
-            ("keep_left_days", self.keep_left_days),
-        ] {
+        for (field, days) in
+            [("keep_calls_days", self.keep_calls_days), ("keep_audit_days", self.keep_audit_days), ("keep_left_days", self.keep_left_days)]
+        {
             if !KEPT_DAYS.contains(&days) {
                 wrong(field, &format!("Da {} a {} giorni.", KEPT_DAYS.start(), KEPT_DAYS.end()));
             }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Desk, DeskError};
 use crate::{
     canteen::EnteId,
-    store::{NewTrailLine, Tx},
+    store::{NewTrailLine, TrailAsked, TrailRow, Tx},
 };
 
 /// Who does something, for the trail.
@@ -97,6 +97,26 @@ impl Desk {
         record(&mut tx, at, actor, action, subject, None, None).await?;
         tx.commit().await?;
         Ok(())
+    }
+}
+
+/// The most lines that are counted for a pager.
+pub const MOST_COUNTED: i64 = 10_000;
+
+impl Desk {
+    /// Lines of the trail, and how many there are (up to [`MOST_COUNTED`]).
+    pub async fn trail(&self, ente: EnteId, asked: &TrailAsked<'_>) -> Result<(Vec<TrailRow>, i64), DeskError> {
+        Ok(self.db.read().await?.trail(ente, asked, MOST_COUNTED).await?)
+    }
+
+    /// One line of it.
+    pub async fn trail_line(&self, ente: EnteId, id: i64) -> Result<Option<TrailRow>, DeskError> {
+        Ok(self.db.read().await?.trail_line(ente, id).await?)
+    }
+
+    /// All actions and actors in it.
+    pub async fn trail_words(&self, ente: EnteId) -> Result<(Vec<String>, Vec<String>), DeskError> {
+        Ok(self.db.read().await?.trail_words(ente).await?)
     }
 }
 

@@ -118,11 +118,8 @@ pub fn option_in_words(option: Choice) -> &'static str {
 /// The keys of the usual dialplan.
 pub fn usual_keys() -> Vec<MenuKey> {
     let options = [Choice::Cancel, Choice::White, Choice::Suspend, Choice::Resume, Choice::Undo];
-    let key = |(n, option): (usize, Choice)| MenuKey {
-        key: (n + 1).to_string(),
-        what: option_in_words(option).to_owned(),
-        option: Some(option),
-    };
+    let key =
+        |(n, option): (usize, Choice)| MenuKey { key: (n + 1).to_string(), what: option_in_words(option).to_owned(), option: Some(option) };
     options
         .into_iter()
         .enumerate()
@@ -185,7 +182,11 @@ struct CredentialsValue<'a> {
 
 impl<'a> From<&'a Family> for FamilyValue<'a> {
     fn from(family: &'a Family) -> Self {
-        let child = |c: &'a Child| ChildValue { name: &c.name, class: &c.class, code: c.code.as_ref().map_or_else(|| "••• •• ••".to_owned(), grouped) };
+        let child = |c: &'a Child| ChildValue {
+            name: &c.name,
+            class: &c.class,
+            code: c.code.as_ref().map_or_else(|| "••• •• ••".to_owned(), grouped),
+        };
         let credentials = |c: &'a Credentials| CredentialsValue { name: &c.name, user: &c.user, password: c.password.as_deref() };
         Self {
             guardians: &family.guardians,

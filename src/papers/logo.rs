@@ -176,7 +176,10 @@ mod tests {
 
     #[test]
     fn a_drawing_reaches_for_no_file() {
-        let reaching = DRAWING.replace("<circle", r#"<image href="/etc/hostname" width="5" height="5"/><image href="http://127.0.0.1:9/x.png" width="5" height="5"/><circle"#);
+        let reaching = DRAWING.replace(
+            "<circle",
+            r#"<image href="/etc/hostname" width="5" height="5"/><image href="http://127.0.0.1:9/x.png" width="5" height="5"/><circle"#,
+        );
         // Drawn without what it reaches for, or not at all; never with it.
         if let Ok(logo) = Logo::new(reaching.into()) {
             assert_eq!(logo.kind(), Kind::Svg);

@@ -154,8 +154,8 @@ pub(super) fn pdf(
     }
     let sheet = Sheet { main: file(template.0).ok_or_else(no_such)?, files };
     let set = typst::compile::<PagedDocument>(&sheet).output.map_err(told).and_then(|document| {
-        let standards = PdfStandards::new(&[PdfStandard::A_2a, PdfStandard::Ua_1])
-            .map_err(|error| PaperError::Setting(error.message().to_string()))?;
+        let standards =
+            PdfStandards::new(&[PdfStandard::A_2a, PdfStandard::Ua_1]).map_err(|error| PaperError::Setting(error.message().to_string()))?;
         let options = PdfOptions {
             ident: Smart::Custom(identity.to_owned()),
             creator: Smart::Custom(Some("Voce Guida".to_owned())),

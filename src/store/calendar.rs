@@ -306,7 +306,7 @@ pub(super) fn weekdays_from_bits(bits: i64) -> WeekdaySet {
 }
 
 /// The number under which days of return are kept.
-pub(super) fn weekdays_to_bits(days: WeekdaySet) -> i64 {
+pub fn weekdays_to_bits(days: WeekdaySet) -> i64 {
     days.iter(Weekday::Mon).fold(0, |bits, day| bits | 1 << day.num_days_from_monday())
 }
 

@@ -150,7 +150,8 @@ impl Tx {
         actor: &str,
         by_mail: Option<(i64, i64)>,
     ) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO letter (ente_id, child_id, at, actor, way, guardian_id, mail_id) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        const SQL: &str =
+            "INSERT INTO letter (ente_id, child_id, at, actor, way, guardian_id, mail_id) VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let way = if by_mail.is_some() { "mail" } else { "paper" };
         let (guardian, mail) = by_mail.unzip();
         run!(self, sqlx::query(SQL).bind(ente.0).bind(child.0).bind(at).bind(actor).bind(way).bind(guardian).bind(mail));

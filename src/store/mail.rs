@@ -255,7 +255,13 @@ impl Tx {
     }
 
     /// A page of an ente's mail, and how many there are in all.
-    pub async fn mails(&mut self, ente: EnteId, filter: MailFilter<'_>, offset: i64, limit: i64) -> Result<(Vec<MailRow>, i64), StoreError> {
+    pub async fn mails(
+        &mut self,
+        ente: EnteId,
+        filter: MailFilter<'_>,
+        offset: i64,
+        limit: i64,
+    ) -> Result<(Vec<MailRow>, i64), StoreError> {
         let mut wanted = "ente_id = $1".to_owned();
         // Only what is asked for stands in the text, so that the index for it is used; the values are bound.
         wanted += if filter.state.is_some() { " AND state = $2" } else { " AND $2 = ''" };
@@ -266,7 +272,8 @@ impl Tx {
             MailOrder::Subject => "subject",
         };
         let way = if filter.descending { "DESC" } else { "ASC" };
-        let rows = sqlx::AssertSqlSafe(format!("SELECT {ROW} FROM mail WHERE {wanted} ORDER BY {column} {way}, id {way} LIMIT $4 OFFSET $5"));
+        let rows =
+            sqlx::AssertSqlSafe(format!("SELECT {ROW} FROM mail WHERE {wanted} ORDER BY {column} {way}, id {way} LIMIT $4 OFFSET $5"));
         let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM mail WHERE {wanted}"));
         let (state, recipient) = (filter.state.unwrap_or_default(), filter.recipient.unwrap_or_default());
         let rows =

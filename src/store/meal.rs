@@ -110,7 +110,7 @@ impl Tx {
 }
 
 /// How a state is kept; there is no record of a day without service.
-fn meal_word(state: DayState) -> Option<&'static str> {
+pub(super) fn meal_word(state: DayState) -> Option<&'static str> {
     match state {
         DayState::Served => Some("served"),
         DayState::White => Some("white"),

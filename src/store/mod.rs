@@ -3,6 +3,9 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
+mod amend;
+mod archive;
+mod batch;
 mod calendar;
 mod call;
 mod child;
@@ -14,9 +17,12 @@ mod letter;
 mod mail;
 mod meal;
 mod operation;
+mod passkey;
+mod people;
 mod person;
 mod retention;
 mod roster;
+mod search;
 mod session;
 mod settings;
 mod together;
@@ -32,7 +38,11 @@ use sqlx::{
 };
 
 pub use self::{
+    amend::{Amendment, NewAmendment},
+    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
+    batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
+    calendar::weekdays_to_bits,
     call::CallRow,
     child::{ChildRow, EnrolledChild},
     correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
@@ -42,13 +52,16 @@ pub use self::{
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
-    operation::{NewOperation, StoredOperation, Verdict},
+    operation::{ChildCall, NewOperation, StoredOperation, Verdict},
+    passkey::PasskeyRow,
+    people::{AdultState, ChildState, Versioned},
     person::{NewPerson, PersonRow, PersonSecrets},
-    roster::{ClassKey, KnownChild, KnownGuardian, PutChild, PutGuardian, SchoolKey, SchoolYearRow},
+    roster::{ClassKey, SchoolKey, SchoolYearRow},
+    search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
     together::{Doing, Together},
-    trail::{NewTrailLine, TrailRow},
+    trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};
 
@@ -164,6 +177,16 @@ pub enum Tx {
 impl Db {
     /// Opens `sqlite:FILE` (created where missing) or `postgres://…` and brings the schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let db = Self::connect(url).await?;
+        if db.read().await?.is_index_missing().await? {
+            let mut tx = db.write().await?;
+            tx.index_missing().await?;
+            tx.commit().await?;
+        }
+        Ok(db)
+    }
+
+    async fn connect(url: &str) -> Result<Self, StoreError> {
         if url.starts_with("sqlite:") {
             Self::open_sqlite(url).await
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {

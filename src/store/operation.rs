@@ -27,6 +27,10 @@ pub struct NewOperation<'a> {
     pub choice: Choice,
     /// Last day of a suspension, where one was given.
     pub until: Option<NaiveDate>,
+    /// Why the office did it, where it had to say so.
+    pub note: Option<&'a str>,
+    /// Done after the cut-off of its day.
+    pub late: bool,
 }
 
 /// How an operation was answered.
@@ -69,6 +73,14 @@ pub struct StoredOperation {
     pub verdict: Verdict,
     /// Its receipt number.
     pub receipt: String,
+    /// Who asked: on the phone the calling number, or `withheld`.
+    pub actor: String,
+    /// The call, where it came by phone.
+    pub call_id: Option<String>,
+    /// Why the office did it, where it had to say so.
+    pub note: Option<String>,
+    /// Done after the cut-off of its day.
+    pub late: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -81,6 +93,17 @@ struct Row {
     reason: Option<String>,
     day: Option<NaiveDate>,
     receipt: String,
+    actor: String,
+    call_id: Option<String>,
+    note: Option<String>,
+    late: bool,
+}
+
+/// The columns of a row.
+macro_rules! columns {
+    () => {
+        "id, channel, at, choice, until_day, reason, day, receipt, actor, call_id, note, late"
+    };
 }
 
 impl TryFrom<Row> for StoredOperation {
@@ -101,6 +124,10 @@ impl TryFrom<Row> for StoredOperation {
             until: row.until_day,
             verdict,
             receipt: row.receipt,
+            actor: row.actor,
+            call_id: row.call_id,
+            note: row.note,
+            late: row.late,
         })
     }
 }
@@ -126,8 +153,8 @@ impl Tx {
         rng: &mut (impl Rng + Send),
     ) -> Result<(i64, String), StoreError> {
         const SQL: &str = "INSERT INTO operation
-                (ente_id, child_id, channel, actor, call_id, idempotency_key, at, choice, until_day, decision, reason, day, receipt)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                (ente_id, child_id, channel, actor, call_id, idempotency_key, at, choice, until_day, decision, reason, day, receipt, note, late)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
             ON CONFLICT (ente_id, receipt) DO NOTHING
             RETURNING id";
         let (decision, reason, day) = match verdict {
@@ -152,6 +179,8 @@ impl Tx {
                 .bind(&reason)
                 .bind(day)
                 .bind(&receipt)
+                .bind(new.note)
+                .bind(new.late)
                 .fetch_optional(c))?;
             if let Some(id) = id {
                 return Ok((id, receipt));
@@ -162,15 +191,40 @@ impl Tx {
 
     /// The operation that was done under this key.
     pub async fn operation_by_key(&mut self, key: &str) -> Result<Option<StoredOperation>, StoreError> {
-        const SQL: &str = "SELECT id, channel, at, choice, until_day, reason, day, receipt FROM operation WHERE idempotency_key = $1";
+        const SQL: &str = concat!("SELECT ", columns!(), " FROM operation WHERE idempotency_key = $1");
         let row: Option<Row> = on!(self, |c| sqlx::query_as(SQL).bind(key).fetch_optional(c))?;
         row.map(StoredOperation::try_from).transpose()
     }
 
     /// All operations on a child, oldest first.
     pub async fn operations_of(&mut self, child: ChildId) -> Result<Vec<StoredOperation>, StoreError> {
-        const SQL: &str = "SELECT id, channel, at, choice, until_day, reason, day, receipt FROM operation WHERE child_id = $1 ORDER BY id";
+        const SQL: &str = concat!("SELECT ", columns!(), " FROM operation WHERE child_id = $1 ORDER BY id");
         let rows: Vec<Row> = on!(self, |c| sqlx::query_as(SQL).bind(child.0).fetch_all(c))?;
         rows.into_iter().map(StoredOperation::try_from).collect()
     }
+
+    /// The calls in which something was done for a child, newest first.
+    pub async fn calls_for(&mut self, child: ChildId, limit: i64) -> Result<Vec<ChildCall>, StoreError> {
+        const SQL: &str = "SELECT c.id, c.started_at, c.ended_at, c.caller, c.cause, COUNT(*) AS operations
+            FROM operation o JOIN call c ON c.id = o.call_id WHERE o.child_id = $1
+            GROUP BY c.id, c.started_at, c.ended_at, c.caller, c.cause ORDER BY c.started_at DESC, c.id LIMIT $2";
+        Ok(on!(self, |c| sqlx::query_as(SQL).bind(child.0).bind(limit).fetch_all(c))?)
+    }
+}
+
+/// A call in which something was done for a child.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct ChildCall {
+    /// Our id.
+    pub id: String,
+    /// When it began (UTC).
+    pub started_at: DateTime<Utc>,
+    /// When it ended (UTC).
+    pub ended_at: DateTime<Utc>,
+    /// Calling number, `None` when withheld.
+    pub caller: Option<String>,
+    /// Why it ended.
+    pub cause: String,
+    /// Operations on this child in it.
+    pub operations: i64,
 }

@@ -8,7 +8,8 @@ use crate::canteen::{ChildId, EnteId, code::ChildCode, roster::NORMAL_DIET};
 impl Tx {
     /// Deletes call records older than `before`, at most `limit` of them.
     pub async fn forget_calls(&mut self, ente: EnteId, before: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
-        const SQL: &str = "DELETE FROM call WHERE id IN (SELECT id FROM call WHERE ente_id = $1 AND started_at < $2 ORDER BY started_at LIMIT $3)";
+        const SQL: &str =
+            "DELETE FROM call WHERE id IN (SELECT id FROM call WHERE ente_id = $1 AND started_at < $2 ORDER BY started_at LIMIT $3)";
         Ok(run!(self, sqlx::query(SQL).bind(ente.0).bind(before).bind(limit)))
     }
 

@@ -1,13 +1,13 @@
-//! What an import writes: schools, classes, calendar, guardians, children.
+//! What an import writes of the places: schools, classes, calendar.
 
 use chrono::{DateTime, NaiveDate, Utc, WeekdaySet};
 
 use super::{
     StoreError, Tx,
     calendar::{weekdays_from_bits, weekdays_to_bits},
-    on, run,
+    on,
 };
-use crate::canteen::{ChildId, EnteId, code::ChildCode};
+use crate::canteen::EnteId;
 
 /// A school year.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -49,88 +49,6 @@ impl ClassKey {
     }
 }
 
-/// A child as the import compares it. No `Debug`: it holds the keypad code.
-#[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
-#[expect(missing_debug_implementations, reason = "holds the keypad code")]
-pub struct KnownChild {
-    /// Row.
-    pub id: i64,
-    /// The roster's own key.
-    pub external_ref: Option<String>,
-    /// Family name.
-    pub last_name: String,
-    /// Given name.
-    pub first_name: String,
-    /// Fiscal code.
-    pub fiscal_code: Option<String>,
-    /// Class row.
-    pub class_id: i64,
-    /// Diet.
-    pub diet: String,
-    /// Keypad code.
-    pub code: String,
-    /// First day of enrolment.
-    pub enrolled_first: Option<NaiveDate>,
-    /// Last day of enrolment.
-    pub enrolled_last: Option<NaiveDate>,
-}
-
-/// A child to be written.
-#[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "holds the keypad code")]
-pub struct PutChild<'a> {
-    /// Class row.
-    pub class_id: i64,
-    /// The roster's own key.
-    pub external_ref: Option<&'a str>,
-    /// Family name.
-    pub last_name: &'a str,
-    /// Given name.
-    pub first_name: &'a str,
-    /// Fiscal code.
-    pub fiscal_code: Option<&'a str>,
-    /// Diet.
-    pub diet: &'a str,
-    /// Keypad code.
-    pub code: &'a ChildCode,
-    /// First day of enrolment.
-    pub enrolled_first: Option<NaiveDate>,
-    /// Last day of enrolment.
-    pub enrolled_last: Option<NaiveDate>,
-}
-
-/// A guardian, as the import compares them.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct KnownGuardian {
-    /// Row.
-    pub id: i64,
-    /// Family name.
-    pub last_name: String,
-    /// Given name.
-    pub first_name: String,
-    /// Fiscal code.
-    pub fiscal_code: Option<String>,
-    /// E-mail address.
-    pub email: Option<String>,
-    /// Telephone number.
-    pub phone: Option<String>,
-}
-
-/// A guardian to be written.
-#[derive(Debug, Clone, Copy)]
-pub struct PutGuardian<'a> {
-    /// Family name.
-    pub last_name: &'a str,
-    /// Given name.
-    pub first_name: &'a str,
-    /// Fiscal code.
-    pub fiscal_code: Option<&'a str>,
-    /// E-mail address.
-    pub email: Option<&'a str>,
-    /// Telephone number.
-    pub phone: Option<&'a str>,
-}
-
 impl Tx {
     /// The latest school year of an ente, by name.
     pub async fn latest_school_year(&mut self, ente: EnteId) -> Result<Option<SchoolYearRow>, StoreError> {
@@ -138,10 +56,29 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_optional(c))?)
     }
 
-    /// All school years of an ente, the latest first: row and name.
-    pub async fn school_years(&mut self, ente: EnteId) -> Result<Vec<(i64, String)>, StoreError> {
+    /// The school years of an ente, newest first.
+    pub async fn school_years(&mut self, ente: EnteId) -> Result<Vec<SchoolYearRow>, StoreError> {
         const SQL: &str = "SELECT id, name FROM school_year WHERE ente_id = $1 ORDER BY name DESC";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_all(c))?)
+    }
+
+    /// Is this a class of this ente?
+    pub async fn is_class_of(&mut self, ente: EnteId, class: i64) -> Result<bool, StoreError> {
+        Ok(self.class_title(ente, class).await?.is_some())
+    }
+
+    /// "3A (Scuola primaria, 2026/2027)".
+    pub async fn class_title(&mut self, ente: EnteId, class: i64) -> Result<Option<String>, StoreError> {
+        const SQL: &str = "SELECT c.name, s.name, y.name FROM school_class c JOIN school s ON s.id = c.school_id
+            JOIN school_year y ON y.id = c.school_year_id WHERE c.id = $1 AND s.ente_id = $2";
+        let found: Option<(String, String, String)> = on!(self, |c| sqlx::query_as(SQL).bind(class).bind(ente.0).fetch_optional(c))?;
+        Ok(found.map(|(class, school, year)| format!("{class} ({school}, {year})")))
+    }
+
+    /// The school year of this name.
+    pub async fn school_year_named(&mut self, ente: EnteId, name: &str) -> Result<Option<SchoolYearRow>, StoreError> {
+        const SQL: &str = "SELECT id, name FROM school_year WHERE ente_id = $1 AND name = $2";
+        Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).bind(name).fetch_optional(c))?)
     }
 
     /// Creates the school year where it is not there yet.
@@ -179,16 +116,15 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(year).fetch_all(c))?)
     }
 
-    /// Sets the term of a school, or of all schools without one of their own.
-    pub async fn put_term(&mut self, year: i64, school: Option<i64>, first: NaiveDate, last: NaiveDate) -> Result<(), StoreError> {
-        const GONE: &str = "DELETE FROM term WHERE school_year_id = $1 AND COALESCE(school_id, 0) = COALESCE($2, 0)";
-        const SQL: &str = "INSERT INTO term (school_year_id, school_id, first_day, last_day) VALUES ($1, $2, $3, $4)";
-        run!(self, sqlx::query(GONE).bind(year).bind(school));
-        run!(self, sqlx::query(SQL).bind(year).bind(school).bind(first).bind(last));
-        Ok(())
+    /// Sets the term of a school, or of all schools without one of their own; gives its row.
+    pub async fn put_term(&mut self, year: i64, school: Option<i64>, first: NaiveDate, last: NaiveDate) -> Result<i64, StoreError> {
+        const SQL: &str = "INSERT INTO term (school_year_id, school_id, first_day, last_day) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (school_year_id, COALESCE(school_id, 0)) DO UPDATE SET first_day = excluded.first_day, last_day = excluded.last_day
+            RETURNING id";
+        Ok(on!(self, |c| sqlx::query_scalar(SQL).bind(year).bind(school).bind(first).bind(last).fetch_one(c))?)
     }
 
-    /// Adds a closure; the very same one twice is kept once. Returns whether it is new.
+    /// Adds a closure; the very same one twice is kept once. Gives its row if it is new.
     #[expect(clippy::too_many_arguments, reason = "one row, one column each")]
     pub async fn add_closure(
         &mut self,
@@ -199,101 +135,25 @@ impl Tx {
         last: NaiveDate,
         reason: &str,
         at: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<i64>, StoreError> {
         const THERE: &str = "SELECT COUNT(*) FROM closure WHERE ente_id = $1 AND COALESCE(school_id, 0) = COALESCE($2, 0)
             AND COALESCE(class_id, 0) = COALESCE($3, 0) AND first_day = $4 AND last_day = $5 AND withdrawn_at IS NULL";
         const SQL: &str = "INSERT INTO closure (ente_id, school_id, class_id, first_day, last_day, reason, entered_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)";
+            VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id";
         let there: i64 =
             on!(self, |c| sqlx::query_scalar(THERE).bind(ente.0).bind(school).bind(class).bind(first).bind(last).fetch_one(c))?;
         if there > 0 {
-            return Ok(false);
+            return Ok(None);
         }
-        run!(self, sqlx::query(SQL).bind(ente.0).bind(school).bind(class).bind(first).bind(last).bind(reason).bind(at));
-        Ok(true)
-    }
-
-    /// All children of an ente, as the import compares them.
-    pub async fn known_children(&mut self, ente: EnteId) -> Result<Vec<KnownChild>, StoreError> {
-        const SQL: &str = "SELECT id, external_ref, last_name, first_name, fiscal_code, class_id, diet, code, enrolled_first, enrolled_last
-            FROM child WHERE ente_id = $1 ORDER BY id";
-        Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_all(c))?)
-    }
-
-    /// Enters a child.
-    pub async fn add_child(&mut self, ente: EnteId, child: &PutChild<'_>, at: DateTime<Utc>) -> Result<ChildId, StoreError> {
-        const SQL: &str = "INSERT INTO child (ente_id, class_id, external_ref, last_name, first_name, fiscal_code, diet, code,
-                enrolled_first, enrolled_last, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id";
         let id: i64 = on!(self, |c| sqlx::query_scalar(SQL)
             .bind(ente.0)
-            .bind(child.class_id)
-            .bind(child.external_ref)
-            .bind(child.last_name)
-            .bind(child.first_name)
-            .bind(child.fiscal_code)
-            .bind(child.diet)
-            .bind(child.code.as_str())
-            .bind(child.enrolled_first)
-            .bind(child.enrolled_last)
+            .bind(school)
+            .bind(class)
+            .bind(first)
+            .bind(last)
+            .bind(reason)
             .bind(at)
             .fetch_one(c))?;
-        Ok(ChildId(id))
-    }
-
-    /// Brings a child's data up to date.
-    pub async fn update_child(&mut self, id: ChildId, child: &PutChild<'_>) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE child SET class_id = $2, external_ref = $3, last_name = $4, first_name = $5, fiscal_code = $6,
-            diet = $7, code = $8, enrolled_first = $9, enrolled_last = $10 WHERE id = $1";
-        run!(
-            self,
-            sqlx::query(SQL)
-                .bind(id.0)
-                .bind(child.class_id)
-                .bind(child.external_ref)
-                .bind(child.last_name)
-                .bind(child.first_name)
-                .bind(child.fiscal_code)
-                .bind(child.diet)
-                .bind(child.code.as_str())
-                .bind(child.enrolled_first)
-                .bind(child.enrolled_last)
-        );
-        Ok(())
-    }
-
-    /// All guardians of an ente.
-    pub async fn known_guardians(&mut self, ente: EnteId) -> Result<Vec<KnownGuardian>, StoreError> {
-        const SQL: &str = "SELECT id, last_name, first_name, fiscal_code, email, phone FROM guardian WHERE ente_id = $1 ORDER BY id";
-        Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_all(c))?)
-    }
-
-    /// Enters a guardian (`id` is `None`) or brings their data up to date.
-    pub async fn put_guardian(&mut self, ente: EnteId, id: Option<i64>, guardian: &PutGuardian<'_>) -> Result<i64, StoreError> {
-        const NEW: &str = "INSERT INTO guardian (ente_id, last_name, first_name, fiscal_code, email, phone)
-            VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
-        const OLD: &str = "UPDATE guardian SET last_name = $2, first_name = $3, fiscal_code = $4, email = $5, phone = $6
-            WHERE id = $1 RETURNING id";
-        let (sql, key) = id.map_or((NEW, ente.0), |id| (OLD, id));
-        Ok(on!(self, |c| sqlx::query_scalar(sql)
-            .bind(key)
-            .bind(guardian.last_name)
-            .bind(guardian.first_name)
-            .bind(guardian.fiscal_code)
-            .bind(guardian.email)
-            .bind(guardian.phone)
-            .fetch_one(c))?)
-    }
-
-    /// Sets who answers for a child, in order: guardian row and whether they pay.
-    pub async fn put_guardians_of(&mut self, child: ChildId, guardians: &[(i64, bool)]) -> Result<(), StoreError> {
-        const GONE: &str = "DELETE FROM child_guardian WHERE child_id = $1";
-        const SQL: &str = "INSERT INTO child_guardian (child_id, guardian_id, position, payer) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (child_id, guardian_id) DO NOTHING";
-        run!(self, sqlx::query(GONE).bind(child.0));
-        for (position, (guardian, payer)) in (0i64..).zip(guardians) {
-            run!(self, sqlx::query(SQL).bind(child.0).bind(guardian).bind(position).bind(payer));
-        }
-        Ok(())
+        Ok(Some(id))
     }
 }

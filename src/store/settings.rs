@@ -96,7 +96,8 @@ const CHANGE: &str = "id, first_day, opens, cutoff, old_opens, old_cutoff, enter
 impl Tx {
     /// What the office has set; `None` where it has set nothing yet.
     pub async fn settings(&mut self, ente: EnteId) -> Result<Option<SettingsRow>, StoreError> {
-        const SQL: &str = "SELECT version, office, heading, place, email, signature, portal, phone_options, keep_calls_days, keep_audit_days,
+        const SQL: &str =
+            "SELECT version, office, heading, place, email, signature, portal, phone_options, keep_calls_days, keep_audit_days,
                 keep_left_days FROM ente_settings WHERE ente_id = $1";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_optional(c))?)
     }
@@ -186,7 +187,8 @@ impl Tx {
 
     /// Window and cut-off that held at `at`, where they have been changed since.
     pub async fn window_before(&mut self, ente: EnteId, at: DateTime<Utc>) -> Result<Option<(NaiveTime, NaiveTime)>, StoreError> {
-        const SQL: &str = "SELECT old_opens, old_cutoff FROM window_change WHERE ente_id = $1 AND applied_at > $2 ORDER BY applied_at, id LIMIT 1";
+        const SQL: &str =
+            "SELECT old_opens, old_cutoff FROM window_change WHERE ente_id = $1 AND applied_at > $2 ORDER BY applied_at, id LIMIT 1";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).bind(at).fetch_optional(c))?)
     }
 

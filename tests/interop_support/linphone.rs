@@ -26,7 +26,7 @@ impl Linphone {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/phones/linphone/linphonerc");
         let mut text = fs::read_to_string(file).expect("its configuration").replace("5070", &free_port().to_string());
         if let Some(ca) = ca {
-            text += &format!("root_ca={}\nmedia_encryption=srtp\nmedia_encryption_mandatory=1\n", ca.display());
+            text = format!("{text}root_ca={}\nmedia_encryption=srtp\nmedia_encryption_mandatory=1\n", ca.display());
         }
         fs::write(dir.path().join("linphonerc"), text).expect("its configuration");
         let log = File::create(dir.path().join("log")).expect("a file");

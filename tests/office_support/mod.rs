@@ -106,14 +106,13 @@ impl Seen {
     pub fn hidden(&self, name: &str) -> String {
         let start = format!(r#"name="{name}" value=""#);
         let (_, rest) = self.text.split_once(&start).unwrap_or_else(|| panic!("no field {name} in\n{}", self.text));
-        rest.split('"')
-            .next()
-            .unwrap()
-            .replace("&amp;", "&")
-            .replace("&quot;", "\"")
-            .replace("&#39;", "'")
-            .replace("&lt;", "<")
-            .replace("&gt;", ">")
+        let mut value = rest.split('"').next().unwrap().to_owned();
+        for (entity, text) in
+            [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\"")]
+        {
+            value = value.replace(entity, text);
+        }
+        value.replace("&#38;", "&").replace("&amp;", "&")
     }
 
     #[track_caller]

@@ -25,7 +25,7 @@ use crate::{
         ChildId, DayState, EnteId,
         book::{Book, BookClosure, Change, Place},
     },
-    store::{ClosureRow, NewCorrection, StoreError, Tx},
+    store::{ClosureRow, NewCorrection, SchoolYearRow, StoreError, Tx},
 };
 
 /// The longest closure, in days: longer is a slip of the finger, or a term.
@@ -118,7 +118,7 @@ impl Desk {
     }
 
     /// School years, the latest first: row and name.
-    pub async fn school_years(&self, ente: EnteId) -> Result<Vec<(i64, String)>, DeskError> {
+    pub async fn school_years(&self, ente: EnteId) -> Result<Vec<SchoolYearRow>, DeskError> {
         Ok(self.db.read().await?.school_years(ente).await?)
     }
 
@@ -157,9 +157,10 @@ async fn apply(tx: &mut Tx, actor: &Actor, at: DateTime<Utc>, plan: &Plan) -> Re
                 ("ha tolto una chiusura", name_of(&plan.book, was))
             }
             Change::Term { year, school, days } => {
-                match days {
-                    Some((first, last)) => tx.put_term(*year, *school, *first, *last).await?,
-                    None => tx.drop_term(*year, *school).await?,
+                if let Some((first, last)) = days {
+                    tx.put_term(*year, *school, *first, *last).await?;
+                } else {
+                    tx.drop_term(*year, *school).await?;
                 }
                 ("ha cambiato il periodo di servizio", place_name(&plan.book, school.map_or(Place::Ente, Place::School)))
             }

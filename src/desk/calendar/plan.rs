@@ -398,7 +398,7 @@ async fn check(tx: &mut Tx, ente: EnteId, book: &Book, change: &Change) -> Resul
                 return Err(CalendarError::LongTerm);
             }
             let years = tx.school_years(ente).await?;
-            let known = years.iter().any(|(id, _)| id == year) && school.is_none_or(has_school);
+            let known = years.iter().any(|y| y.id == *year) && school.is_none_or(has_school);
             if known { Ok(()) } else { Err(CalendarError::NoPlace) }
         }
         Change::Returns { class, .. } => {

@@ -18,7 +18,7 @@ use crate::{
         trail::{self, Actor},
     },
     ops::chance,
-    store::{NewSession, SessionRow},
+    store::{NewSession, SessionRow, Tx},
 };
 
 /// How many failed logins are borne, and how long sessions last.
@@ -100,15 +100,23 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(KEPT_TEXT).collect()
+}
+
+/// Have there been too many failed tries as this person, or from this address?
+pub(super) async fn too_many(tx: &mut Tx, limits: &Limits, login: &str, address: &str, now: DateTime<Utc>) -> Result<bool, DeskError> {
+    let counts = tx.login_failures(login, address, now - limits.span).await?;
+    let known = tx.has_logged_in_from(login, address, now - KEPT).await?;
+    let person_out = if known { counts.login_here >= limits.login_here } else { counts.login >= limits.login };
+    Ok(person_out || counts.address >= limits.address)
 }
 
 /// The answer to a login.
@@ -154,10 +162,7 @@ impl Desk {
         let (person, hash) = {
             let mut tx = self.db.read().await?;
             let now = tx.instant(&self.clock).await?;
-            let counts = tx.login_failures(&login, address, now - limits.span).await?;
-            let known = tx.has_logged_in_from(&login, address, now - KEPT).await?;
-            let person_out = if known { counts.login_here >= limits.login_here } else { counts.login >= limits.login };
-            if person_out || counts.address >= limits.address {
+            if too_many(&mut tx, limits, &login, address, now).await? {
                 return Ok(LoginOutcome::ShutOut);
             }
             let person = tx.person_by_login(&login).await?.map(Person::try_from).transpose()?;
@@ -173,8 +178,7 @@ impl Desk {
         let now = tx.instant(&self.clock).await?;
         // Of many tries at once, each was let through above: here they are counted one after the other.
         tx.caller_alone(0, &login).await?;
-        let counts = tx.login_failures(&login, address, now - limits.span).await?;
-        if counts.login_here >= limits.login_here || counts.address >= limits.address {
+        if too_many(&mut tx, limits, &login, address, now).await? {
             return Ok(LoginOutcome::ShutOut);
         }
         let Some(person) = person else {
@@ -183,7 +187,7 @@ impl Desk {
             return Ok(LoginOutcome::Wrong);
         };
         drop(tx);
-        let pending = person.row.has_totp || person.row.passkeys > 0;
+        let pending = person.has_second_factor();
         let token = self.begin_session(limits, &person, pending, address, agent).await?;
         Ok(if pending { LoginOutcome::SecondFactor(token) } else { LoginOutcome::In(token) })
     }
@@ -255,6 +259,27 @@ impl Desk {
         Ok(())
     }
 
+    /// Somebody's sessions that still hold, the last used first.
+    pub async fn sessions_of(&self, limits: &Limits, person: i64) -> Result<Vec<SessionRow>, DeskError> {
+        let mut tx = self.db.read().await?;
+        let now = tx.instant(&self.clock).await?;
+        let mut sessions = tx.sessions_of(person).await?;
+        sessions.retain(|s| !s.pending && now < s.expires_at && now - s.seen_at < limits.idle);
+        Ok(sessions)
+    }
+
+    /// Ends all of one's sessions but this one; gives how many.
+    pub async fn end_other_sessions(&self, actor: &Actor, session: i64) -> Result<u64, DeskError> {
+        let Some(person) = actor.person else { return Ok(0) };
+        let mut tx = self.db.write().await?;
+        let at = tx.instant(&self.clock).await?;
+        let ended = tx.end_sessions_of(person, Some(session)).await?;
+        let subject = trail::Subject { kind: "persona", id: Some(person), name: &actor.name };
+        trail::record(&mut tx, at, actor, "ha chiuso le proprie altre sessioni", subject, None, None).await?;
+        tx.commit().await?;
+        Ok(ended)
+    }
+
     /// A link that logs a person in once, within `lasts`: its token.
     pub async fn login_link(&self, actor: &Actor, person: &Person, lasts: TimeDelta) -> Result<Secret, DeskError> {
         let token = Secret::fresh();
@@ -274,7 +299,10 @@ impl Desk {
         let person = tx.person(person).await?.filter(|p| p.disabled_at.is_none());
         tx.commit().await?;
         let Some(person) = person else { return Ok(None) };
-        Ok(Some(self.begin_session(limits, &person.try_into()?, false, address, agent).await?))
+        let person = Person::try_from(person)?;
+        // A link stands for the password, not for the second factor.
+        let pending = person.has_second_factor();
+        Ok(Some(self.begin_session(limits, &person, pending, address, agent).await?))
     }
 
     /// The nodes' common key for `purpose`, 256 bits.

@@ -1,14 +1,19 @@
 //! People of the office: who may log in, as what, and how that changes (O7).
 
+mod keys;
 mod login;
+pub mod passkey;
 pub mod password;
 mod role;
+mod second;
 
 use serde_json::{Value, json};
 
+use self::login::hex;
 pub use self::{
     login::{Limits, LoginOutcome, Secret, SignedIn},
     role::{Permission, Role},
+    second::{fresh_totp_secret, totp_url},
 };
 use super::{
     Desk, DeskError,
@@ -41,6 +46,16 @@ impl Person {
     /// May they do that?
     pub fn may(&self, permission: Permission) -> bool {
         self.role.may(permission)
+    }
+
+    /// Is a second factor asked for at login?
+    pub fn has_second_factor(&self) -> bool {
+        self.row.has_totp || self.row.passkeys > 0
+    }
+
+    /// Do they have to set one up before anything else?
+    pub fn must_set_up(&self) -> bool {
+        self.row.second_factor_required && !self.has_second_factor()
     }
 
     fn subject(&self) -> Subject<'_> {
@@ -109,6 +124,15 @@ pub enum PeopleError {
     /// The present password is another one.
     #[error("this is not the present password")]
     WrongPassword,
+    /// The code of the app is none.
+    #[error("this is not the app's code")]
+    WrongCode,
+    /// The last second factor of somebody who must have one.
+    #[error("a second factor is required")]
+    SecondFactorRequired,
+    /// The authenticator's answer does not count.
+    #[error(transparent)]
+    Passkey(#[from] passkey::PasskeyError),
 }
 
 impl From<StoreError> for PeopleError {

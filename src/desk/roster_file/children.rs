@@ -75,7 +75,11 @@ impl Reading {
         let school = places.required_school(row, report);
         let class = row.required(Field::Class, report);
         let class = school.as_deref().filter(|_| !class.is_empty()).and_then(|school| places.class(school, &class, row, report));
-        let (diet, usual) = roster::diet(&row.text(Field::Diet, report).unwrap_or_default());
+        // Without the column nothing is said of it: a known child keeps its diet.
+        let (diet, usual) = match row.text(Field::Diet, report) {
+            None if !row.has(Field::Diet) => (String::new(), true),
+            text => roster::diet(&text.unwrap_or_default()),
+        };
         if !usual {
             row.notice(Some(Field::Diet), format!("la dieta «{diet}» non è tra quelle abituali: accettata così com'è"), report);
         }

@@ -31,6 +31,11 @@ impl<'a> Row<'a> {
         self.sound
     }
 
+    /// Has the table this column?
+    pub(super) fn has(&self, field: Field) -> bool {
+        self.columns.has(field)
+    }
+
     /// Reports a mistake of the row, or of one of its columns.
     pub(super) fn problem(&mut self, field: Option<Field>, reason: impl Into<String>, report: &mut Report) {
         self.sound = false;

@@ -339,16 +339,7 @@ proptest! {
     /// Any byte of any XML part of a good workbook changed: read or refused, never a panic.
     #[test]
     fn a_damaged_workbook_is_answered(part: prop::sample::Index, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
-        let whole = workbook();
-        let mut archive = zip::ZipArchive::new(Cursor::new(whole)).expect("a zip");
-        let mut parts = Vec::new();
-        for index in 0..archive.len() {
-            let mut entry = archive.by_index(index).expect("a part");
-            let mut content = Vec::new();
-            std::io::copy(&mut entry, &mut content).expect("unpacked");
-            let name = entry.name().expect("a name").into_owned();
-            parts.push((name, content));
-        }
+        let mut parts = parts_of_workbook();
         let damaged = part.index(parts.len());
         for (place, byte) in changes {
             let content = &mut parts[damaged].1;
@@ -358,4 +349,32 @@ proptest! {
         let parts: Vec<(&str, &[u8])> = parts.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
         let _ = read_new(&[SourceFile { name: "x.xlsx", bytes: &zipped(&parts) }]);
     }
+}
+
+/// A good workbook's parts: name and content.
+fn parts_of_workbook() -> Vec<(String, Vec<u8>)> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(workbook())).expect("a zip");
+    let count = archive.len();
+    let part = |index| {
+        let mut entry = archive.by_index(index).expect("a part");
+        let mut content = Vec::new();
+        std::io::copy(&mut entry, &mut content).expect("unpacked");
+        (entry.name().expect("a name").into_owned(), content)
+    };
+    (0..count).map(part).collect()
+}
+
+#[test]
+fn a_sheet_that_ends_before_it_begins_is_answered() {
+    let mut parts = parts_of_workbook();
+    let sheet = &mut parts.iter_mut().find(|(name, _)| name == "xl/worksheets/sheet1.xml").expect("a sheet").1;
+    let text = String::from_utf8(sheet.clone()).expect("UTF-8");
+    assert!(text.contains("<dimension ref=\"A1:"));
+    *sheet = text.replacen("<dimension ref=\"A1:", "<dimension ref=\"ZZ99:", 1).into_bytes();
+    let parts: Vec<(&str, &[u8])> = parts.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+    let report = read_new(&[SourceFile { name: "x.xlsx", bytes: &zipped(&parts) }]).expect_err("is refused");
+    insta::assert_snapshot!(report, @r"
+    1 errore; non è stato importato nulla.
+    x.xlsx: il file Excel è danneggiato o non è un .xlsx
+    ");
 }

@@ -34,3 +34,45 @@ document.addEventListener("submit", (event) => {
 });
 
 for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => window.print());
+
+// Passkeys: the form's answer is what the authenticator says.
+function bytes(text) {
+  return Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+}
+function text(buffer) {
+  return btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}
+async function makePasskey(o) {
+  const made = await navigator.credentials.create({ publicKey: {
+    challenge: bytes(o.challenge), rp: { id: o.site, name: o.siteName },
+    user: { id: new TextEncoder().encode(o.person), name: o.login, displayName: o.name },
+    pubKeyCredParams: [{ type: "public-key", alg: -7 }, { type: "public-key", alg: -257 }],
+    authenticatorSelection: { residentKey: "preferred", userVerification: "required" },
+    excludeCredentials: o.known.map((id) => ({ type: "public-key", id: bytes(id) })),
+    attestation: "none", timeout: 120000,
+  } });
+  const r = made.response;
+  return { id: text(made.rawId), client: text(r.clientDataJSON), authenticator: text(r.getAuthenticatorData()), key: text(r.getPublicKey()), algorithm: r.getPublicKeyAlgorithm() };
+}
+async function showPasskey(o) {
+  const shown = await navigator.credentials.get({ publicKey: {
+    challenge: bytes(o.challenge), rpId: o.site, userVerification: "required", timeout: 120000,
+    allowCredentials: o.known.map((id) => ({ type: "public-key", id: bytes(id) })),
+  } });
+  const r = shown.response;
+  return { id: text(shown.rawId), client: text(r.clientDataJSON), authenticator: text(r.authenticatorData), signature: text(r.signature) };
+}
+for (const form of document.querySelectorAll("[data-passkey]")) {
+  form.addEventListener("submit", async (event) => {
+    if (form.elements.risposta.value) return;
+    event.preventDefault();
+    const options = JSON.parse(form.dataset.options);
+    try {
+      const answer = form.dataset.passkey === "create" ? await makePasskey(options) : await showPasskey(options);
+      form.elements.risposta.value = JSON.stringify(answer);
+      form.submit();
+    } catch {
+      form.querySelector("[data-passkey-error]").hidden = false;
+    }
+  });
+}

@@ -18,6 +18,7 @@ use crate::{
         kitchen::DayCount,
         people::Permission,
     },
+    store::SchoolYearRow,
 };
 
 pub(super) const HERE: &str = "/ufficio/calendario";
@@ -170,7 +171,7 @@ pub(super) fn listed(book: &Book, closure: &BookClosure) -> Listed {
 #[template(path = "office/calendar.html")]
 struct YearPage<'a> {
     page: &'a Page,
-    years: &'a [(i64, String)],
+    years: &'a [SchoolYearRow],
     year: i64,
     year_name: String,
     schools: &'a [(i64, String)],
@@ -187,7 +188,7 @@ async fn year(State(office): State<Arc<Office>>, page: Page, Query(query): Query
     let years = office.desk.school_years(page.ente.id).await?;
     let book = office.desk.calendar_book(page.ente.id).await?;
     let schools = office.desk.schools(page.ente.id).await?;
-    let year = number("anno").filter(|y| years.iter().any(|(id, _)| id == y)).or(years.first().map(|(id, _)| *id)).unwrap_or(0);
+    let year = number("anno").filter(|y| years.iter().any(|known| known.id == *y)).or(years.first().map(|y| y.id)).unwrap_or(0);
     let school = number("scuola").filter(|s| schools.iter().any(|(id, _)| id == s));
     let class = number("classe").filter(|c| book.classes.iter().any(|k| k.id == *c && k.year == year));
     let looked_at: Vec<_> = book
@@ -207,7 +208,7 @@ async fn year(State(office): State<Arc<Office>>, page: Page, Query(query): Query
     let closures = book.closures.iter().filter(|c| c.last >= today).filter(touches).take(100).map(|c| listed(&book, c)).collect();
     let classes = book.classes.iter().filter(|c| c.year == year && school.is_none_or(|s| s == c.school));
     let classes = classes.map(|c| (c.id, format!("{} ({})", c.name, c.school_name))).collect();
-    let year_name = years.iter().find(|(id, _)| *id == year).map_or_else(String::new, |(_, name)| name.clone());
+    let year_name = years.iter().find(|y| y.id == year).map_or_else(String::new, |y| y.name.clone());
     let page = page.titled("Calendario");
     page.show(&YearPage {
         page: &page,

@@ -133,7 +133,7 @@ async fn holidays(State(office): State<Arc<Office>>, page: Page) -> Answer {
 async fn show_form(office: &Office, page: Page, what: &str, form: &Form, again: bool) -> Answer {
     let ente = page.ente.id;
     let book = office.desk.calendar_book(ente).await?;
-    let years = office.desk.school_years(ente).await?;
+    let years: Vec<(i64, String)> = office.desk.school_years(ente).await?.into_iter().map(|year| (year.id, year.name)).collect();
     let schools = office.desk.schools(ente).await?;
     let latest = years.first().map_or(0, |(id, _)| *id);
     let text = |rows: &[(i64, String)]| rows.iter().map(|(id, name)| (id.to_string(), name.clone())).collect::<Vec<_>>();
@@ -282,7 +282,7 @@ fn explain(form: &mut Form, error: CalendarError) -> Result<(), Oops> {
 async fn read_changes(office: &Office, page: &Page, form: &mut Form) -> Result<Vec<Change>, Oops> {
     let book = office.desk.calendar_book(page.ente.id).await?;
     let proposals = if form.value("cosa") == "festivita" {
-        let latest = office.desk.school_years(page.ente.id).await?.first().map_or(0, |(id, _)| *id);
+        let latest = office.desk.school_years(page.ente.id).await?.first().map_or(0, |year| year.id);
         office.desk.proposed_holidays(page.ente.id, latest).await?.0
     } else {
         vec![]

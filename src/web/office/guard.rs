@@ -12,7 +12,7 @@ use axum::{
 use ipnet::IpNet;
 
 use super::{
-    Form, Office, Oops,
+    Form, Office, OfficeSettings, Oops,
     area::{RouteRule, Takes},
     files, form, login,
     page::{Page, redirect},
@@ -35,11 +35,17 @@ pub struct Client {
     pub address: String,
     /// What the browser says of itself.
     pub agent: String,
+    host: String,
     secure: bool,
     cookies: Vec<(String, String)>,
 }
 
 impl Client {
+    /// Where this browser finds us: as configured, or else as it says. Without a path.
+    pub fn site(&self, settings: &OfficeSettings) -> String {
+        settings.url.as_deref().map_or_else(|| format!("http://{}", self.host), |url| url.trim_end_matches('/').to_owned())
+    }
+
     fn of(office: &Office, request: &Request) -> Self {
         let headers = request.headers();
         let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -55,7 +61,13 @@ impl Client {
         let secure = office.settings.url.as_deref().is_some_and(|url| url.starts_with("https:"));
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
         let cookies = cookies.filter_map(|pair| pair.trim().split_once('=')).take(50).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-        Self { address: address.map(|a| a.to_string()).unwrap_or_default(), agent: text(header::USER_AGENT).to_owned(), secure, cookies }
+        Self {
+            address: address.map(|a| a.to_string()).unwrap_or_default(),
+            agent: text(header::USER_AGENT).to_owned(),
+            host: text(header::HOST).to_owned(),
+            secure,
+            cookies,
+        }
     }
 
     /// With https, browsers themselves keep `__Host-` cookies to this host, to https and to the whole of it.
@@ -153,10 +165,14 @@ pub(super) async fn guard(State((office, rule)): State<(Arc<Office>, RouteRule)>
         Err(error) => return Oops::from(error).into_response(),
     };
     let path = request.uri().path().to_owned();
-    if who.person.row.must_change && !path.starts_with("/ufficio/profilo") && path != "/ufficio/uscita" {
+    let own = path.starts_with("/ufficio/profilo") || path == "/ufficio/uscita";
+    if who.person.row.must_change && !own {
         return redirect("/ufficio/profilo/password").into_response();
     }
-    let page = Page::new(&office, who, ente, &token, client, &path);
+    if who.person.must_set_up() && !own {
+        return redirect("/ufficio/profilo").into_response();
+    }
+    let page = Page::new(&office, who, ente, token, client, &path);
     if rule.takes != Takes::Nothing {
         let csrf = page.csrf.clone();
         match read_form(&office, rule.takes, request)

@@ -253,7 +253,9 @@ async fn send(State(office): State<Arc<Office>>, page: Page, Path((whose, id)): 
     let text = match (done.mails, done.without_address) {
         (1, 0) => "Un messaggio è in coda e parte fra poco.".to_owned(),
         (n, 0) => format!("{n} messaggi sono in coda e partono fra poco."),
-        (n, left) => format!("{n} messaggi sono in coda e partono fra poco. {left} famiglie non hanno un indirizzo: stampi la loro lettera."),
+        (n, left) => {
+            format!("{n} messaggi sono in coda e partono fra poco. {left} famiglie non hanno un indirizzo: stampi la loro lettera.")
+        }
     };
     page.done("/ufficio/posta", &text)
 }

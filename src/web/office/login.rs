@@ -19,6 +19,7 @@ use super::{
     guard::{Client, go_whole, read_form},
     html::{Html, escaped},
     page::redirect,
+    profile,
 };
 use crate::desk::people::{LoginOutcome, Secret};
 
@@ -70,6 +71,8 @@ struct Kept {
 pub(super) fn routes() -> Router<Arc<Office>> {
     Router::new()
         .route("/ufficio/accesso", get(show).post(log_in))
+        .route("/ufficio/accesso/codice", get(show_second).post(second_by_code))
+        .route("/ufficio/accesso/passkey", post(second_by_passkey))
         .route("/ufficio/entra/{token}", get(enter).post(enter_by_link))
         .route("/ufficio/uscita", post(log_out))
 }
@@ -153,7 +156,8 @@ async fn log_in(State(office): State<Arc<Office>>, request: Request) -> Answer {
     let kept = Some(form.value("ripresa")).filter(|k| !k.is_empty()).map(ToOwned::to_owned);
     let outcome = office.desk.log_in(&office.settings.limits, login, form.value("password"), &client.address, &client.agent).await?;
     match outcome {
-        LoginOutcome::In(token) | LoginOutcome::SecondFactor(token) => let_in(&office, &client, &token, after, kept.as_deref()).await,
+        LoginOutcome::In(token) => let_in(&office, &client, &token, after, kept.as_deref()).await,
+        LoginOutcome::SecondFactor(token) => ask_second(&office, &client, &token, after, kept).await,
         LoginOutcome::Wrong => {
             let message = Some("Nome utente o password non sono giusti.");
             login_page(&client, StatusCode::UNPROCESSABLE_ENTITY, Shown { after, kept, login, message, expired: false })
@@ -163,6 +167,93 @@ async fn log_in(State(office): State<Arc<Office>>, request: Request) -> Answer {
                 "Troppi tentativi: per sicurezza l'accesso è sospeso. Riprovi tra un quarto d'ora, o chieda una nuova password a chi amministra il sistema.",
             );
             login_page(&client, StatusCode::TOO_MANY_REQUESTS, Shown { after, kept, login, message, expired: false })
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "office/second.html")]
+struct SecondPage<'a> {
+    csrf: Html,
+    after: &'a str,
+    kept: Option<String>,
+    message: Option<&'a str>,
+    totp: bool,
+    /// For the authenticator, where there are passkeys.
+    options: Option<String>,
+}
+
+/// The password was right: asks for the second factor in a session that is good for nothing else.
+async fn ask_second(office: &Office, client: &Client, token: &Secret, after: &str, kept: Option<String>) -> Answer {
+    let mut response = second_page(office, client, token, StatusCode::OK, after, kept, None).await?;
+    client.set_cookie(&mut response, BEFORE, "", Some(0));
+    client.set_cookie(&mut response, SESSION, token.reveal(), None);
+    Ok(response)
+}
+
+async fn second_page(
+    office: &Office,
+    client: &Client,
+    token: &Secret,
+    status: StatusCode,
+    after: &str,
+    kept: Option<String>,
+    message: Option<&str>,
+) -> Answer {
+    let Some(who) = office.desk.signed_in(&office.settings.limits, token, false).await?.filter(|w| w.session.pending) else {
+        return redirect("/ufficio/accesso");
+    };
+    let site = profile::site_of(client.site(&office.settings));
+    let mut options = None;
+    if let Some(site) = site.filter(|_| who.person.row.passkeys > 0) {
+        let challenge = office.desk.passkey_challenge(token, who.person.id).await?;
+        let known: Vec<_> = office.desk.passkeys(who.person.id).await?.into_iter().map(|k| k.credential).collect();
+        options = Some(serde_json::json!({ "challenge": challenge, "site": site.name(), "known": known }).to_string());
+    }
+    let template = SecondPage { csrf: csrf_of(token), after: safe_path(after), kept, message, totp: who.person.row.has_totp, options };
+    Ok((status, Body(template.render()?)).into_response())
+}
+
+async fn show_second(State(office): State<Arc<Office>>, request: Request) -> Answer {
+    let client = client_of(&request);
+    let Some(token) = client.token() else { return redirect("/ufficio/accesso") };
+    second_page(&office, &client, &token, StatusCode::OK, "", None, None).await
+}
+
+async fn second_by_code(State(office): State<Arc<Office>>, request: Request) -> Answer {
+    let (client, token, form) = second_form(&office, request).await?;
+    let limits = &office.settings.limits;
+    let outcome = office.desk.second_step(limits, &token, form.value("codice"), &client.address, &client.agent).await?;
+    after_second(&office, &client, &token, &form, outcome, "Il codice non è giusto. Attenda quello nuovo e riprovi.").await
+}
+
+async fn second_by_passkey(State(office): State<Arc<Office>>, request: Request) -> Answer {
+    let (client, token, form) = second_form(&office, request).await?;
+    let site = profile::site_of(client.site(&office.settings)).ok_or(Oops::NotFound)?;
+    let answer = serde_json::from_str(form.value("risposta")).map_err(|_| Oops::Bad("no answer of an authenticator"))?;
+    let limits = &office.settings.limits;
+    let outcome = office.desk.second_step_by_passkey(limits, &token, &site, &answer, &client.address, &client.agent).await?;
+    after_second(&office, &client, &token, &form, outcome, "La passkey non è stata riconosciuta. Riprovi.").await
+}
+
+async fn second_form(office: &Office, request: Request) -> Result<(Client, Secret, Form), Oops> {
+    let client = client_of(&request);
+    let (form, _) = read_form(office, Takes::Form, request).await?;
+    let token = client.token().ok_or(Oops::Forged)?;
+    if form.is_ours(&token.derived("modulo")) { Ok((client, token, form)) } else { Err(Oops::Forged) }
+}
+
+async fn after_second(office: &Office, client: &Client, token: &Secret, form: &Form, outcome: LoginOutcome, wrong: &str) -> Answer {
+    let kept = Some(form.value("ripresa")).filter(|k| !k.is_empty()).map(ToOwned::to_owned);
+    let after = form.value("dopo");
+    match outcome {
+        LoginOutcome::In(token) => let_in(office, client, &token, after, kept.as_deref()).await,
+        LoginOutcome::SecondFactor(_) | LoginOutcome::Wrong => {
+            second_page(office, client, token, StatusCode::UNPROCESSABLE_ENTITY, after, kept, Some(wrong)).await
+        }
+        LoginOutcome::ShutOut => {
+            let message = Some("Troppi tentativi: per sicurezza l'accesso è sospeso. Riprovi tra un quarto d'ora.");
+            second_page(office, client, token, StatusCode::TOO_MANY_REQUESTS, after, kept, message).await
         }
     }
 }
@@ -241,6 +332,9 @@ async fn enter_by_link(State(office): State<Arc<Office>>, Path(link): Path<Strin
         let message = Some("Questo collegamento non vale più: è già stato usato o è scaduto.");
         return login_page(&client, StatusCode::UNPROCESSABLE_ENTITY, Shown { message, ..Shown::default() });
     };
+    if office.desk.signed_in(&office.settings.limits, &token, false).await?.is_some_and(|who| who.session.pending) {
+        return ask_second(&office, &client, &token, "/ufficio/", None).await;
+    }
     let_in(&office, &client, &token, "/ufficio/", None).await
 }
 

@@ -136,7 +136,11 @@ async fn retry(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64
     if office.desk.retry_mail(&page.actor(), id).await? {
         page.done(HERE, "Il messaggio è di nuovo in coda e parte fra poco.")
     } else {
-        page.on_with(HERE, FlashKind::Failed, "Il messaggio non si può più spedire: il suo testo non è più conservato. Ne prepari uno nuovo.")
+        page.on_with(
+            HERE,
+            FlashKind::Failed,
+            "Il messaggio non si può più spedire: il suo testo non è più conservato. Ne prepari uno nuovo.",
+        )
     }
 }
 

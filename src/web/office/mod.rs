@@ -65,12 +65,16 @@ mod page;
 mod seal;
 
 // Areas: one line each here and in `areas`.
+mod behalf;
 mod calendar;
 mod calendar_change;
+mod child_edit;
 mod children;
 mod families;
+mod imports;
 mod letters;
 mod line;
+mod new_year;
 mod news;
 mod people;
 mod profile;
@@ -83,6 +87,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::{Router, middleware, routing::any};
+use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
@@ -97,7 +102,8 @@ pub use self::{
     seal::Sealer,
 };
 use crate::{
-    desk::{Desk, people::Limits},
+    desk::{Desk, explain::day_in_words, people::Limits},
+    store::Ente,
     telephony::sip::Monitor,
 };
 
@@ -170,6 +176,12 @@ impl Office {
             streams: Arc::new(Semaphore::new(STREAMS)),
         }))
     }
+}
+
+/// An instant as people read it, in the ente's time zone: "giovedì 12 ottobre 2026, 8:55".
+pub fn when(ente: &Ente, at: DateTime<Utc>) -> String {
+    let local = ente.window.local(at);
+    format!("{}, {}", day_in_words(local.date()), local.format("%-H:%M"))
 }
 
 /// Every route with what it needs, for the test that tries each role.

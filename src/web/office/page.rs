@@ -42,6 +42,7 @@ pub struct Page {
     pub session: i64,
     pub(super) path: String,
     pub(super) csrf: String,
+    pub(super) token: Secret,
     pub(super) office: Arc<Office>,
 }
 
@@ -98,7 +99,7 @@ const FLASH_LENGTH: usize = 600;
 pub(super) const FLASH: &str = "avviso";
 
 impl Page {
-    pub(super) fn new(office: &Arc<Office>, who: SignedIn, ente: Ente, token: &Secret, client: Client, path: &str) -> Self {
+    pub(super) fn new(office: &Arc<Office>, who: SignedIn, ente: Ente, token: Secret, client: Client, path: &str) -> Self {
         let flash = client.cookie(FLASH).and_then(|sealed| office.sealer.open(FLASH, sealed));
         Self {
             flash: flash.and_then(|plain| serde_json::from_slice(&plain).ok()),
@@ -109,6 +110,7 @@ impl Page {
             client,
             path: path.to_owned(),
             csrf: token.derived("modulo"),
+            token,
             office: Arc::clone(office),
         }
     }

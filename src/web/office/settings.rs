@@ -285,8 +285,7 @@ async fn save(State(office): State<Arc<Office>>, page: Page, Path(part): Path<St
     }
     if !form.ticked("conferma") {
         let action = format!("{HERE}/parte/{}", part.word());
-        let confirm =
-            Confirm { page: &page, action, title: part.title(), effects: &effects, fields: part.fields(), form: &form, version };
+        let confirm = Confirm { page: &page, action, title: part.title(), effects: &effects, fields: part.fields(), form: &form, version };
         return page.show(&confirm);
     }
     match office.desk.save_settings(&page.actor(), &new).await {
@@ -322,11 +321,8 @@ async fn edit_hours(State(office): State<Arc<Office>>, page: Page) -> Answer {
     let view = office.desk.settings(page.ente.id).await?;
     let earliest = crate::desk::hours::earliest_change(&view.window, view.window.opens, view.now);
     let time = |time: chrono::NaiveTime| time.format("%H:%M").to_string();
-    let form = Form::showing([
-        ("opens", time(view.window.opens)),
-        ("cutoff", time(view.window.cutoff)),
-        ("first_day", earliest.to_string()),
-    ]);
+    let form =
+        Form::showing([("opens", time(view.window.opens)), ("cutoff", time(view.window.cutoff)), ("first_day", earliest.to_string())]);
     hours_page(&on_hours(page), &form, &view)
 }
 
@@ -422,7 +418,12 @@ async fn trial(State(office): State<Arc<Office>>, page: Page, mut form: Form) ->
     }
     if let Some(recipient) = recipient.filter(|_| !form.is_bad()) {
         match office.desk.send_trial(&page.actor(), &recipient).await {
-            Ok(()) => return page.done("/ufficio/posta", "La prova è in coda. Ricarichi questa pagina fra qualche secondo per vedere la risposta del server."),
+            Ok(()) => {
+                return page.done(
+                    "/ufficio/posta",
+                    "La prova è in coda. Ricarichi questa pagina fra qualche secondo per vedere la risposta del server.",
+                );
+            }
             Err(MailError::Address) => form.wrong("a", "Indirizzo", "Non è un indirizzo di posta elettronica."),
             Err(MailError::Desk(error)) => return Err(error.into()),
             Err(MailError::Full | MailError::TooLong) => return Err(Oops::Busy),

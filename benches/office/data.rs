@@ -1,0 +1,200 @@
+//! A large comune: 20,000 children in 40 schools, two years of operations (two million) and the last months' meals.
+//!
+//! Children and families go through the desk's own import; operations and meals are multiplied by the database itself, in seconds.
+
+use chrono::{DateTime, Datelike, Days, NaiveDate, Utc, Weekday};
+use sqlx::AssertSqlSafe;
+use voceguida::{
+    canteen::{
+        EnteId,
+        roster::{CalendarRows, ChildRow, ClassRow, GuardianRow, Guardianship, KNOWN_DIETS, Roster, SchoolRow, TermRow},
+        window::Window,
+    },
+    desk::Desk,
+    store::Db,
+};
+
+pub const CHILDREN: usize = 20_000;
+const SCHOOLS: usize = 40;
+const CLASSES: usize = 20;
+/// Operations of a child.
+const OPERATIONS: usize = 100;
+/// Days with meals.
+const MEAL_DAYS: usize = 60;
+
+const SURNAMES: [&str; 40] = [
+    "Rossi",
+    "Russo",
+    "Ferrari",
+    "Esposito",
+    "Bianchi",
+    "Romano",
+    "Colombo",
+    "Ricci",
+    "Marino",
+    "Greco",
+    "Bruno",
+    "Gallo",
+    "Conti",
+    "De Luca",
+    "Mancini",
+    "Costa",
+    "Giordano",
+    "Rizzo",
+    "Lombardi",
+    "Moretti",
+    "Barbieri",
+    "Fontana",
+    "Santoro",
+    "Mariani",
+    "Rinaldi",
+    "Caruso",
+    "Ferrara",
+    "Galli",
+    "Martini",
+    "Leone",
+    "Longo",
+    "Gentile",
+    "Martinelli",
+    "Vitale",
+    "Lombardo",
+    "Serra",
+    "Coppola",
+    "De Santis",
+    "D'Angelo",
+    "Marchetti",
+];
+const NAMES: [&str; 24] = [
+    "Leonardo",
+    "Sofia",
+    "Francesco",
+    "Aurora",
+    "Tommaso",
+    "Giulia",
+    "Edoardo",
+    "Ginevra",
+    "Alessandro",
+    "Beatrice",
+    "Lorenzo",
+    "Alice",
+    "Mattia",
+    "Vittoria",
+    "Gabriele",
+    "Emma",
+    "Riccardo",
+    "Ludovica",
+    "Zoë",
+    "Matilde",
+    "Niccolò",
+    "Anna",
+    "Davide",
+    "Camilla",
+];
+
+fn of<'a>(list: &'a [&'a str], n: usize) -> &'a str {
+    list.get(n % list.len()).copied().unwrap_or_default()
+}
+
+fn day(year: i32, month: u32, day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default()
+}
+
+fn roster() -> Roster {
+    let school = |n: usize| format!("SCU-{n:02}");
+    let class = |n: usize| format!("{}{}", n % 5 + 1, char::from(b'A' + (n / 5 % 26) as u8));
+    let weekdays = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri].into_iter().collect();
+    let child = |n: usize| ChildRow {
+        origin: None,
+        external_id: Some(format!("M{n}")),
+        last_name: of(&SURNAMES, n * 7 + n / 40).to_owned(),
+        first_name: format!("{} {}", of(&NAMES, n * 5 + n / 24), of(&NAMES, n / 3)),
+        fiscal_code: None,
+        school: school(n % SCHOOLS),
+        class: class(n / SCHOOLS % CLASSES),
+        diet: if n.is_multiple_of(12) { of(&KNOWN_DIETS, n / 12) } else { "normale" }.to_owned(),
+        code: None,
+        enrolled_from: None,
+        enrolled_to: None,
+        // Two of three families have two children here.
+        guardians: vec![Guardianship { guardian: n * 2 / 3, payer: true }],
+    };
+    let guardian = |n: usize| GuardianRow {
+        last_name: of(&SURNAMES, n * 7).to_owned(),
+        first_name: of(&NAMES, n * 11 + n / 7).to_owned(),
+        fiscal_code: None,
+        email: Some(format!("genitore{n}@posta.example")),
+        phone: Some(format!("333{n:07}")),
+    };
+    Roster {
+        schools: (0..SCHOOLS).map(|n| SchoolRow { code: school(n), name: format!("Scuola primaria di Borgo {n}") }).collect(),
+        classes: (0..SCHOOLS * CLASSES).map(|n| ClassRow { school: school(n % SCHOOLS), name: class(n / SCHOOLS), weekdays }).collect(),
+        guardians: (0..=CHILDREN * 2 / 3).map(guardian).collect(),
+        children: (0..CHILDREN).map(child).collect(),
+        calendar: CalendarRows {
+            school_year: Some("2026/2027".into()),
+            terms: vec![TermRow { school: None, first: day(2026, 9, 14), last: day(2027, 6, 8) }],
+            closures: vec![],
+        },
+    }
+}
+
+/// Runs a statement with these values on whichever database it is.
+macro_rules! run {
+    ($db:expr, $sql:expr $(, $value:expr)*) => {
+        match $db {
+            Db::Sqlite { writer, .. } => { sqlx::query(AssertSqlSafe($sql)) $(.bind($value))* .execute(writer).await?; }
+            Db::Postgres(pool) => { sqlx::query(AssertSqlSafe($sql)) $(.bind($value))* .execute(pool).await?; }
+        }
+    };
+}
+
+/// Fills an empty database; gives the ente.
+pub async fn fill(desk: &Desk) -> anyhow::Result<EnteId> {
+    let ente = desk.put_ente("grande", "Comune di Borgo Grande", Some("0182970000"), &Window::default()).await?;
+    desk.import(ente, &roster()).await?;
+    let db = desk.db();
+    // The days of two years with their instants, numbered: what is multiplied below takes its days from here.
+    run!(
+        db,
+        "CREATE TABLE bench_day (n BIGINT PRIMARY KEY, day DATE NOT NULL, at TIMESTAMP NOT NULL)".replace("TIMESTAMP", instant_type(db))
+    );
+    let mut number = 0i64;
+    let mut date = day(2027, 1, 29);
+    while number < 340 {
+        if date.weekday().num_days_from_monday() < 5 {
+            let at: DateTime<Utc> = date.and_hms_opt(6, 30, 0).unwrap_or_default().and_utc();
+            run!(db, "INSERT INTO bench_day (n, day, at) VALUES ($1, $2, $3)".to_owned(), number, date, at);
+            number += 1;
+        }
+        date = date.checked_sub_days(Days::new(1)).unwrap_or(date);
+    }
+    run!(
+        db,
+        format!(
+            "WITH RECURSIVE i (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM i WHERE n < {OPERATIONS} - 1)
+            INSERT INTO operation (ente_id, child_id, channel, actor, call_id, idempotency_key, at, choice, decision, reason, day, receipt)
+            SELECT k.ente_id, k.id, 'phone', '+393331234567', NULL, 'b' || k.id || '-' || i.n, d.at, 'cancel',
+                CASE WHEN i.n % 10 = 0 THEN 'refused' ELSE 'accepted' END, CASE WHEN i.n % 10 = 0 THEN 'already_cancelled' END, d.day,
+                '9' || k.id || '00' || i.n
+            FROM i JOIN bench_day d ON d.n = 3 * i.n CROSS JOIN child k"
+        )
+    );
+    run!(
+        db,
+        format!(
+            "INSERT INTO meal (child_id, day, school_id, class_id, diet, state)
+            SELECT k.id, d.day, c.school_id, k.class_id, k.diet, CASE WHEN (k.id + d.n) % 9 = 0 THEN 'cancelled' ELSE 'served' END
+            FROM child k JOIN school_class c ON c.id = k.class_id CROSS JOIN bench_day d WHERE d.n < {MEAL_DAYS}"
+        )
+    );
+    run!(db, "DROP TABLE bench_day".to_owned());
+    run!(db, "ANALYZE".to_owned());
+    Ok(ente)
+}
+
+fn instant_type(db: &Db) -> &'static str {
+    match db {
+        Db::Sqlite { .. } => "DATETIME",
+        Db::Postgres(_) => "TIMESTAMPTZ",
+    }
+}

@@ -1,0 +1,278 @@
+//! A real browser (Chromium under chromedriver) over the office's pages.
+//!
+//! `Chromium::start(&world)` serves the world on a free loopback port; then `log_in`, `open`, `fill`, `press`. [`Chromium::look_at`] is what every page of the office
+//! goes through: axe-core without a violation and no error in the console, on a desktop and on a phone of 360 px without sideways scrolling. Pictures go
+//! to docs/images/ufficio where VOCEGUIDA_SCREENSHOTS is set (`make screenshots`).
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use axum::http::Method;
+use fantoccini::{Client, ClientBuilder, Locator, wd::WebDriverCompatibleCommand};
+use serde_json::{Value, json};
+
+use crate::office_support::{PASSWORD, World};
+
+/// How long a page may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How large the window is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    Desktop,
+    Phone,
+}
+
+impl Size {
+    fn pixels(self) -> (u32, u32) {
+        match self {
+            Self::Desktop => (1280, 900),
+            Self::Phone => (360, 740),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Desktop => "computer",
+            Self::Phone => "telefono",
+        }
+    }
+}
+
+/// chromedriver; ended (by its pid) when dropped.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A command that WebDriver does not have, but chromedriver does.
+#[derive(Debug)]
+struct Extra(&'static str, Value);
+
+impl WebDriverCompatibleCommand for Extra {
+    fn endpoint(&self, base_url: &url::Url, session_id: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base_url.join(&format!("session/{}/{}", session_id.unwrap_or_default(), self.0))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.1.to_string()))
+    }
+}
+
+/// A browser over a world.
+pub struct Chromium {
+    pub client: Client,
+    pub base: String,
+    _driver: Driver,
+    _profile: tempfile::TempDir,
+}
+
+impl Chromium {
+    pub async fn start(world: &World) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let pages = world.router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, pages).await.unwrap() });
+
+        let mut child = Command::new("chromedriver")
+            .arg("--port=0")
+            .env("LANGUAGE", "it")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let driver = Driver(child);
+        let port = tokio::task::spawn_blocking(move || {
+            let port = lines
+                .by_ref()
+                .map_while(Result::ok)
+                .find_map(|line| line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned()));
+            // Nobody reads on: chromedriver writes nothing more that would fill the pipe.
+            port.expect("chromedriver says its port")
+        });
+        let port = port.await.unwrap();
+        let profile = tempfile::tempdir().unwrap();
+        let arguments = [
+            "--headless=new".to_owned(),
+            "--no-sandbox".into(),
+            "--disable-gpu".into(),
+            "--disable-dev-shm-usage".into(),
+            "--hide-scrollbars".into(),
+            "--force-prefers-reduced-motion".into(),
+            "--lang=it".into(),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": arguments, "binary": "/usr/bin/chromium" },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let Value::Object(capabilities) = capabilities else { unreachable!() };
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("a browser");
+        let browser = Self { client, base, _driver: driver, _profile: profile };
+        browser.resize(Size::Desktop).await;
+        browser
+    }
+
+    pub async fn close(self) {
+        self.client.clone().close().await.unwrap();
+    }
+
+    async fn cdp(&self, command: &str, parameters: Value) -> Value {
+        self.client.issue_cmd(Extra("goog/cdp/execute", json!({ "cmd": command, "params": parameters }))).await.expect(command)
+    }
+
+    pub async fn resize(&self, size: Size) {
+        let (width, height) = size.pixels();
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == Size::Phone });
+        self.cdp("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Opens a page of ours.
+    pub async fn open(&self, path: &str) {
+        self.client.goto(&format!("{}{path}", self.base)).await.unwrap();
+        self.settled().await;
+    }
+
+    /// Waits until the page stands, fonts too.
+    pub async fn settled(&self) {
+        let script = "const done = arguments[0]; document.fonts.ready.then(() => requestAnimationFrame(() => done(true)));";
+        self.client.execute_async(script, Vec::new()).await.unwrap();
+    }
+
+    /// Where the browser is, without the site.
+    pub async fn path(&self) -> String {
+        self.client.current_url().await.unwrap().as_str().replacen(&self.base, "", 1)
+    }
+
+    /// The page's text as it is seen.
+    pub async fn text(&self) -> String {
+        self.client.execute("return document.body.innerText", Vec::new()).await.unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the page says that.
+    #[track_caller]
+    pub fn until_it_says<'a>(&'a self, what: &'a str) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let began = Instant::now();
+            loop {
+                // A page that is just being left cannot be asked.
+                let text = self.client.execute("return document.body ? document.body.innerText : ''", Vec::new()).await;
+                let text = text.ok().and_then(|t| t.as_str().map(ToOwned::to_owned)).unwrap_or_default();
+                if text.contains(what) {
+                    return self.settled().await;
+                }
+                assert!(began.elapsed() < PATIENCE, "{caller}: \"{what}\" is not in\n{text}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Types into a field, by its name.
+    pub async fn fill(&self, name: &str, value: &str) {
+        let field =
+            self.client.find(Locator::Css(&format!("main [name=\"{name}\"]"))).await.unwrap_or_else(|e| panic!("field {name}: {e}"));
+        field.clear().await.unwrap();
+        field.send_keys(value).await.unwrap();
+    }
+
+    /// Presses a button or link, by what it says.
+    pub async fn press(&self, label: &str) {
+        let xpath = format!("//main//*[self::button or self::a][normalize-space(.)=\"{label}\"]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("button {label}: {e}")).click().await.unwrap();
+    }
+
+    /// Logs in with the world's password.
+    pub async fn log_in(&self, login: &str) {
+        self.open("/ufficio/accesso").await;
+        self.fill("utente", login).await;
+        self.fill("password", PASSWORD).await;
+        self.press("Entra").await;
+    }
+
+    /// The errors in the console since they were last asked for.
+    pub async fn console_errors(&self) -> Vec<String> {
+        let entries = self.client.issue_cmd(Extra("se/log", json!({ "type": "browser" }))).await.expect("the console");
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        let severe = entries.iter().filter(|e| e["level"] == "SEVERE");
+        severe.map(|e| e["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// No violation that axe-core finds (WCAG 2.1 A and AA, and its best practices).
+    pub async fn assert_accessible(&self) {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/axe/axe.min.js");
+        let axe = std::fs::read_to_string(&file).expect("target/axe/axe.min.js: run tests/install.sh");
+        // Through the debugger: the content policy lets no page load it.
+        self.cdp("Runtime.evaluate", json!({ "expression": axe })).await;
+        let script = "const done = arguments[0];
+            axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'] }).then(
+                (found) => done(found.violations.map((v) => v.id + ': ' + v.help + '\\n' + v.nodes.map((n) => '    ' + n.html + '\\n    ' + n.failureSummary).join('\\n'))),
+                (error) => done([String(error)]));";
+        let found = self.client.execute_async(script, Vec::new()).await.unwrap();
+        let found: Vec<_> = found.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect();
+        assert!(found.is_empty(), "{}:\n{}", self.path().await, found.join("\n"));
+    }
+
+    /// The page itself does not scroll sideways.
+    pub async fn assert_fits(&self) {
+        let script = "const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+            if (wide <= 0) return [0, []];
+            const width = document.documentElement.clientWidth;
+            return [wide, [...document.querySelectorAll('main *, header *, footer *')].filter((e) => e.getBoundingClientRect().right > width + 1).slice(0, 5).map((e) => e.outerHTML.slice(0, 200))];";
+        let found = self.client.execute(script, Vec::new()).await.unwrap();
+        assert_eq!(found[0], 0, "{} is wider than the window:\n{found:#}", self.path().await);
+    }
+
+    /// A picture for the documentation, where asked for: docs/images/ufficio/NAME-computer.png, NAME-telefono.png.
+    pub async fn screenshot(&self, name: &str, size: Size) {
+        if std::env::var_os("VOCEGUIDA_SCREENSHOTS").is_none() {
+            return;
+        }
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/images/ufficio");
+        std::fs::create_dir_all(&folder).unwrap();
+        let picture = self.client.screenshot().await.unwrap();
+        std::fs::write(folder.join(format!("{name}-{}.png", size.word())), picture).unwrap();
+    }
+
+    /// What every page goes through; `name` is its picture's.
+    pub async fn look_at(&self, name: &str, path: &str) {
+        for size in [Size::Desktop, Size::Phone] {
+            self.resize(size).await;
+            self.open(path).await;
+            self.look_here(name, size).await;
+        }
+        self.resize(Size::Desktop).await;
+    }
+
+    /// The same for the page that stands, e.g. after a form was sent.
+    pub async fn look_here(&self, name: &str, size: Size) {
+        self.assert_accessible().await;
+        self.assert_fits().await;
+        self.screenshot(name, size).await;
+        let errors = self.console_errors().await;
+        assert!(errors.is_empty(), "{}: {errors:#?}", self.path().await);
+    }
+
+    /// A passkey authenticator that always says yes (Chromium's virtual one).
+    pub async fn plug_authenticator_in(&self) {
+        let options = json!({
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true, "isUserConsenting": true, "isUserVerified": true,
+        });
+        self.client.issue_cmd(Extra("webauthn/authenticator", options)).await.expect("an authenticator");
+    }
+}
