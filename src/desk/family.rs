@@ -15,7 +15,7 @@ use super::{
 use crate::{
     canteen::{ChildId, DayState, EnteId, calendar::NoService, window::Window},
     store::{
-        AdultState, Amendment, ChildCall, ChildFilter, ChildRow, ChildState, ListedAdult, ListedChild, Order, Page, StoreError,
+        AdultState, ChildCall, ChildFilter, ChildRow, ChildState, Correction, ListedAdult, ListedChild, Order, Page, StoreError,
         StoredOperation, Tx, Versioned,
     },
 };
@@ -164,7 +164,7 @@ pub struct ChildFile {
     /// Calls in which something was done for it, newest first.
     pub calls: Vec<ChildCall>,
     /// Corrections of its meals, newest first.
-    pub corrections: Vec<Amendment>,
+    pub corrections: Vec<Correction>,
     /// The ente's window.
     pub window: Window,
     /// Now.
@@ -261,7 +261,7 @@ impl Desk {
         let mut operations = tx.operations_of(child).await?;
         operations.reverse();
         let calls = tx.calls_for(child, CALLS).await?;
-        let corrections = tx.amendments_of(child).await?;
+        let corrections = tx.corrections_of(child).await?;
         Ok(ChildFile { row, found, guardians, delegates, siblings, days, operations, calls, corrections, window, now })
     }
 
@@ -574,11 +574,13 @@ fn merge_adult(base: &AdultState, theirs: &AdultState, mine: &AdultState) -> (Ad
 async fn days_of(tx: &mut Tx, child: ChildId, first: NaiveDate, last: NaiveDate) -> Result<Vec<MonthDay>, DeskError> {
     let calendar = calendar_of(tx, child).await?;
     let marks = tx.marks_of(child).await?;
-    let meals = tx.meals_between(child, first, last).await?;
+    let meals = tx.closed_days_of(child, first, last).await?;
     let closed_until = tx.closed_until(child).await?;
     let day_of = |day: NaiveDate| {
-        if let Some((_, state, corrected)) = meals.iter().find(|(on, ..)| *on == day) {
-            return MonthDay { day, state: *state, why: None, closed: true, corrected: *corrected };
+        if let Some((state, correction)) = meals.get(&day) {
+            // Where the day was shut afterwards, the calendar says why.
+            let why = if *state == DayState::NoService { calendar.no_service(day) } else { None };
+            return MonthDay { day, state: *state, why, closed: true, corrected: correction.is_some() };
         }
         if closed_until.is_some_and(|until| day <= until) {
             // Closed without a record: nothing was served to this child, whatever the calendar says by now.

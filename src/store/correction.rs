@@ -224,24 +224,6 @@ impl Tx {
             FROM meal_correction m JOIN school s ON s.id = m.school_id
             WHERE s.ente_id = $1 AND m.day BETWEEN $2 AND $3 ORDER BY m.id";
         let rows: Vec<CorrectionRow> = on!(self, |c| sqlx::query_as(SQL).bind(ente.0).bind(first).bind(last).fetch_all(c))?;
-        let typed = |r: CorrectionRow| {
-            let (was, becomes) = (state_from(r.was)?, state_from(r.becomes)?);
-            let (id, child_id, day, class_id, closure_id) = (r.id, r.child_id, r.day, r.class_id, r.closure_id);
-            let correction = Correction {
-                id,
-                child_id,
-                day,
-                class_id,
-                diet: r.diet,
-                was,
-                becomes,
-                reason: r.reason,
-                actor: r.actor,
-                at: r.at,
-                closure_id,
-            };
-            Ok((r.school_id, correction))
-        };
         rows.into_iter().map(typed).collect()
     }
 
@@ -293,6 +275,44 @@ impl Tx {
             }
         }
         Ok(days)
+    }
+
+    /// Of which school and class a child's meal of a closed day is, and of which diet: by its record, else by its last correction.
+    pub async fn place_of_meal(&mut self, child: ChildId, day: NaiveDate) -> Result<Option<(i64, i64, String)>, StoreError> {
+        const MEAL: &str = "SELECT school_id, class_id, diet FROM meal WHERE child_id = $1 AND day = $2";
+        const CHANGE: &str =
+            "SELECT school_id, class_id, diet FROM meal_correction WHERE child_id = $1 AND day = $2 ORDER BY id DESC LIMIT 1";
+        for sql in [MEAL, CHANGE] {
+            let found = on!(self, |c| sqlx::query_as(sql).bind(child.0).bind(day).fetch_optional(c))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The corrections of a child's meals, newest first.
+    pub async fn corrections_of(&mut self, child: ChildId) -> Result<Vec<Correction>, StoreError> {
+        const SQL: &str = "SELECT id, child_id, day, school_id, class_id, diet, was, becomes, reason, actor, at, closure_id
+            FROM meal_correction WHERE child_id = $1 ORDER BY id DESC";
+        let rows: Vec<CorrectionRow> = on!(self, |c| sqlx::query_as(SQL).bind(child.0).fetch_all(c))?;
+        rows.into_iter().map(|row| Ok(typed(row)?.1)).collect()
+    }
+
+    /// The last day closed of the school that a child goes to.
+    pub async fn closed_until(&mut self, child: ChildId) -> Result<Option<NaiveDate>, StoreError> {
+        const SQL: &str = "SELECT MAX(d.day) FROM closed_day d WHERE d.school_id =
+            (SELECT c.school_id FROM child k JOIN school_class c ON c.id = k.class_id WHERE k.id = $1)";
+        Ok(on!(self, |c| sqlx::query_scalar(SQL).bind(child.0).fetch_one(c))?)
+    }
+
+    /// How the corrections of a day changed what the kitchen cooks, by school, class and diet: white meals apart, the difference in meals.
+    pub async fn corrected_counts(&mut self, ente: EnteId, day: NaiveDate) -> Result<Vec<(String, String, String, i64)>, StoreError> {
+        const SQL: &str = "SELECT s.name, c.name, m.diet,
+                SUM(CASE WHEN m.becomes IN ('served', 'white') THEN 1 ELSE 0 END - CASE WHEN m.was IN ('served', 'white') THEN 1 ELSE 0 END)
+            FROM meal_correction m JOIN school s ON s.id = m.school_id JOIN school_class c ON c.id = m.class_id
+            WHERE s.ente_id = $1 AND m.day = $2 GROUP BY s.id, s.name, c.id, c.name, m.diet ORDER BY s.id, c.id, m.diet";
+        Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).bind(day).fetch_all(c))?)
     }
 
     /// The school-days of an ente from `first` to `last` that are closed.
@@ -358,6 +378,24 @@ impl Tx {
         let rows: Vec<SumRow> = on!(self, |c| sqlx::query_as(SQL).bind(school).bind(day).fetch_all(c))?;
         rows.into_iter().map(sum).collect()
     }
+}
+
+/// School's row and correction.
+fn typed(r: CorrectionRow) -> Result<(i64, Correction), StoreError> {
+    let correction = Correction {
+        id: r.id,
+        child_id: r.child_id,
+        day: r.day,
+        class_id: r.class_id,
+        diet: r.diet,
+        was: state_from(r.was)?,
+        becomes: state_from(r.becomes)?,
+        reason: r.reason,
+        actor: r.actor,
+        at: r.at,
+        closure_id: r.closure_id,
+    };
+    Ok((r.school_id, correction))
 }
 
 fn sum(row: SumRow) -> Result<MealSum, StoreError> {

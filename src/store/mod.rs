@@ -3,7 +3,6 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
-mod amend;
 mod archive;
 mod batch;
 mod calendar;
@@ -38,7 +37,6 @@ use sqlx::{
 };
 
 pub use self::{
-    amend::{Amendment, NewAmendment},
     archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
