@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure: no async, no clock, no database (design §2).
 
+pub mod book;
 pub mod calendar;
 pub mod case;
 pub mod code;

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
-use super::{Desk, DeskError, ente_of};
+use super::{Desk, DeskError, ente_of, kitchen::queue_sheet};
 use crate::{
     canteen::{ChildId, DayState, EnteId, window::Window},
     store::{HeadCount, NewMeal, SchoolToClose, Tx},
@@ -56,6 +56,8 @@ impl Desk {
 
     /// Closes one day; `None` where another node was quicker.
     async fn close_day(&self, ente: EnteId, school: &SchoolToClose, day: NaiveDate) -> Result<Option<usize>, DeskError> {
+        // Read before: what is printed needs no lock.
+        let heading = if self.db.read().await?.kitchen_recipients(ente).await?.is_empty() { None } else { Some(self.heading(ente).await?) };
         let mut tx = self.db.write().await?;
         tx.shut_day(ente.0).await?;
         if tx.is_closed(school.school_id, day).await? {
@@ -70,6 +72,9 @@ impl Desk {
         let cutoff = window.closes_after(day);
         let meals = meals_of(&mut tx, school.school_id, day, cutoff).await?;
         tx.put_closed_day(school.school_id, day, now, &meals).await?;
+        if let Some(heading) = heading.filter(|_| self.has_mail) {
+            queue_sheet(&mut tx, ente, school.school_id, day, now, &window, &heading).await?;
+        }
         tx.commit().await?;
         Ok(Some(meals.iter().filter(|m| matches!(m.state, DayState::Served | DayState::White)).count()))
     }
@@ -104,7 +109,7 @@ async fn meals_of(tx: &mut Tx, school: i64, day: NaiveDate, cutoff: DateTime<Utc
 }
 
 /// The last day whose cut-off has passed.
-fn last_past_day(window: &Window, now: DateTime<Utc>) -> NaiveDate {
+pub(super) fn last_past_day(window: &Window, now: DateTime<Utc>) -> NaiveDate {
     let today = window.local(now).date();
     if window.day_is_open(today, now) { today.pred_opt().unwrap_or(today) } else { today }
 }

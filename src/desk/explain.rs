@@ -203,6 +203,7 @@ mod tests {
             first: day("2026-09-14"),
             last: day("2027-06-08"),
             weekdays: (0u8..5).filter_map(|d| chrono::Weekday::try_from(d).ok()).collect(),
+            weekdays_from: std::collections::BTreeMap::new(),
             closed: BTreeSet::from([day("2026-10-13"), day("2026-10-14")]),
         };
         let explain = |at: &str, marks: &Marks| {

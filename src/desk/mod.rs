@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod audit;
 pub mod behalf;
+pub mod calendar;
 pub mod call_file;
 pub mod calls;
 pub mod child;
@@ -14,6 +15,7 @@ pub mod family;
 pub mod guard;
 pub mod hours;
 pub mod import;
+pub mod kitchen;
 pub mod letters;
 pub mod line;
 pub mod mail;
@@ -24,6 +26,7 @@ pub mod rollover;
 pub mod roster_file;
 pub mod settings;
 pub mod telephone;
+pub mod today;
 pub mod trail;
 pub mod undo;
 

@@ -3,14 +3,15 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
-mod amend;
 mod archive;
 mod batch;
 mod calendar;
 mod call;
 mod child;
+mod correction;
 mod ente;
 mod guard;
+mod kitchen;
 mod letter;
 mod mail;
 mod meal;
@@ -36,14 +37,16 @@ use sqlx::{
 };
 
 pub use self::{
-    amend::{Amendment, NewAmendment},
     archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
+    calendar::ClosureRow,
     calendar::weekdays_to_bits,
     call::CallRow,
     child::{ChildRow, EnrolledChild},
+    correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
     ente::Ente,
     guard::{GuessCounts, WrongCaller},
+    kitchen::{ChannelCount, KitchenRecipient, Moment},
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},

@@ -50,6 +50,7 @@
 
 mod area;
 pub mod assets;
+mod chart;
 mod errors;
 mod fields;
 pub mod files;
@@ -66,6 +67,7 @@ mod seal;
 // Areas: one line each here and in `areas`.
 mod behalf;
 mod calendar;
+mod calendar_change;
 mod child_edit;
 mod children;
 mod families;
