@@ -22,8 +22,6 @@ pub(super) struct Picture {
     pub(super) terms: Vec<KnownTerm>,
     pub(super) closures: Vec<KnownClosure>,
     pub(super) children: BTreeMap<i64, ChildState>,
-    /// Codes that were replaced: nobody's, or an old letter would cancel another child's meal.
-    pub(super) retired: Vec<String>,
     pub(super) adults: BTreeMap<i64, AdultState>,
     /// Codes that were replaced, each with the child that had it.
     pub(super) retired: Vec<(String, i64)>,
@@ -47,7 +45,6 @@ impl Picture {
             terms,
             closures: tx.known_closures(ente, from).await?,
             children: tx.child_states(ente).await?,
-            retired: tx.retired_codes(ente).await?,
             adults: tx.adult_states(ente).await?,
             retired: tx.retired_codes(ente).await?,
         })
