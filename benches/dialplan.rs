@@ -5,7 +5,7 @@ use std::{hint::black_box, path::Path, sync::Arc};
 use chrono::{NaiveDate, NaiveTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use voceguida::{
-    canteen::ChildId,
+    canteen::{ChildId, offer::Offered},
     desk::line::{Identification, Identified, LineHours, LineOutcome},
     voice::{
         machine::{Input, Machine, Output, Reply, Request},
@@ -26,7 +26,7 @@ fn call(plan: &Arc<Plan>) -> u64 {
             match output {
                 Output::Play { id, prompts } => playing = Some((id, black_box(prompts))).map(|(id, _)| id),
                 Output::Ask { id, request } => {
-                    let hours = LineHours { open: true, opens: NaiveTime::MIN, closes: NaiveTime::MIN };
+                    let hours = LineHours { open: true, opens: NaiveTime::MIN, closes: NaiveTime::MIN, offered: Offered::ALL };
                     let answer = match request {
                         Request::Hours => Reply::Hours(hours),
                         Request::Identify { .. } => Reply::Identified(Identification::Known(Identified { child: ChildId(1) })),

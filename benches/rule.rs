@@ -1,6 +1,9 @@
 //! Decisions a second: the rule itself, and the rule as the `rule --jsonl` filter.
 
-use std::{collections::BTreeSet, hint::black_box};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hint::black_box,
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -19,6 +22,7 @@ fn rule(c: &mut Criterion) {
         first: day("2026-09-14"),
         last: day("2027-06-08"),
         weekdays: (0u8..5).filter_map(|d| chrono::Weekday::try_from(d).ok()).collect(),
+        weekdays_from: BTreeMap::new(),
         closed: BTreeSet::from([day("2026-10-13"), day("2026-10-14")]),
     };
     let marks = Marks { cancelled: (1..20).filter_map(|d| NaiveDate::from_ymd_opt(2026, 11, d)).collect(), ..Marks::default() };

@@ -4,12 +4,14 @@
 //! A SIP packet becomes a committed cancellation along one straight way: [`telephony`] turns
 //! packets into a call, [`voice`] runs the dialplan, [`desk`] opens a transaction, asks
 //! [`canteen`] for the decision and lets [`store`] write it down. Imports go only downward in
-//! this list: `cli`, `web`, `voice`, `telephony`, `desk`, `store`, `canteen`, `ops`.
+//! this list: `cli`, `web`, `voice`, `telephony`, `desk`, `papers`, `store`,
+//! `canteen`, `ops`.
 
 pub mod canteen;
 pub mod cli;
 pub mod desk;
 pub mod ops;
+pub mod papers;
 pub mod store;
 pub mod telephony;
 pub mod voice;

@@ -51,6 +51,8 @@ case $what in
         needs sox sox
         needs ffmpeg ffmpeg
         needs setpriv util-linux
+        needs pdftotext poppler-utils
+        if ! /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null; then missing+=(python3-aiosmtpd); fi
         needs psql postgresql-client
         needs chromium chromium
         needs chromedriver chromium-driver

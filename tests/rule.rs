@@ -149,7 +149,7 @@ prop_compose! {
     fn calendars()(first in 0u64..40, len in 0u64..270, weekdays in prop::collection::vec(0u8..7, 0..7), scattered in days(), run in (0u64..270, 0u64..20)) -> ServiceCalendar {
         let mut closed = scattered;
         closed.extend((run.0..run.0 + run.1).map(day));
-        ServiceCalendar { first: day(first), last: day(first + len), weekdays: weekdays.into_iter().filter_map(|d| Weekday::try_from(d).ok()).collect(), closed }
+        ServiceCalendar { first: day(first), last: day(first + len), weekdays: weekdays.into_iter().filter_map(|d| Weekday::try_from(d).ok()).collect(), weekdays_from: std::collections::BTreeMap::new(), closed }
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
 use chrono::{NaiveDate, NaiveTime};
 use proptest::prelude::*;
 use voceguida::{
-    canteen::{ChildId, Choice, DayState, EnteId, Reason},
+    canteen::{ChildId, Choice, DayState, EnteId, Reason, offer::Offered},
     desk::line::{Caller, DayOutlook, DeskUnavailable, Identification, Identified, LineDesk, LineHours, LineOutcome},
     voice::{
         machine::{Input, Machine, Output, Reply, Request},
@@ -41,6 +41,7 @@ fn day(text: &str) -> NaiveDate {
 /// A desk that answers from a list, and says so when it is used up.
 struct Scripted {
     open: bool,
+    offered: Offered,
     outcomes: Mutex<VecDeque<Result<LineOutcome, DeskUnavailable>>>,
     asked: Mutex<Vec<String>>,
 }
@@ -49,7 +50,7 @@ const CODES: [&str; 2] = ["1234567", "7654321"];
 
 impl Scripted {
     fn new(outcomes: Vec<Result<LineOutcome, DeskUnavailable>>) -> Self {
-        Self { open: true, outcomes: Mutex::new(outcomes.into()), asked: Mutex::default() }
+        Self { open: true, offered: Offered::ALL, outcomes: Mutex::new(outcomes.into()), asked: Mutex::default() }
     }
 
     fn next(&self, asked: String) -> Result<LineOutcome, DeskUnavailable> {
@@ -61,7 +62,7 @@ impl Scripted {
 impl LineDesk for Scripted {
     async fn hours(&self, _: EnteId) -> Result<LineHours, DeskUnavailable> {
         let time = |h| NaiveTime::from_hms_opt(h, 0, 0).unwrap();
-        Ok(LineHours { open: self.open, opens: time(18), closes: time(9) })
+        Ok(LineHours { open: self.open, opens: time(18), closes: time(9), offered: self.offered })
     }
 
     async fn identify(&self, _: &Caller, code: &str) -> Result<Identification, DeskUnavailable> {
@@ -151,6 +152,13 @@ async fn the_usual_call() {
 async fn outside_the_window() {
     let desk = Scripted { open: false, ..Scripted::new(vec![]) };
     insta::assert_snapshot!(talk(&desk, "").await);
+}
+
+#[tokio::test]
+async fn an_option_that_the_ente_does_not_offer_is_neither_named_nor_taken() {
+    let offered = Offered::ALL.iter().filter(|option| *option != Choice::White).collect();
+    let desk = Scripted { offered, ..Scripted::new(vec![would("2026-10-15"), done("2026-10-15", "493817")]) };
+    insta::assert_snapshot!(talk(&desk, "1234567,21,1,3").await);
 }
 
 #[tokio::test]
@@ -246,7 +254,7 @@ fn events() -> impl Strategy<Value = Event> {
 fn reply(n: u8) -> Reply {
     let time = |h| NaiveTime::from_hms_opt(h, 0, 0).unwrap();
     match n {
-        0 | 1 => Reply::Hours(LineHours { open: n == 0, opens: time(18), closes: time(9) }),
+        0 | 1 => Reply::Hours(LineHours { open: n == 0, opens: time(18), closes: time(9), offered: Offered::from_bits(0b1_0111) }),
         2 | 3 => Reply::Identified(Identification::Known(Identified { child: ChildId(i64::from(n)) })),
         4 => Reply::Identified(Identification::Unknown { delay_ms: 100 }),
         5 => Reply::Identified(Identification::ShutOut),

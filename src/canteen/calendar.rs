@@ -1,6 +1,6 @@
 //! On which days the service is provided to a child (R1, R3).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Datelike, NaiveDate, WeekdaySet};
 
@@ -14,6 +14,8 @@ pub struct ServiceCalendar {
     pub last: NaiveDate,
     /// Days of return ("rientri").
     pub weekdays: WeekdaySet,
+    /// Days of return from a day on, where they changed within the term.
+    pub weekdays_from: BTreeMap<NaiveDate, WeekdaySet>,
     /// Days without service within the term.
     pub closed: BTreeSet<NaiveDate>,
 }
@@ -32,14 +34,25 @@ pub enum NoService {
 impl ServiceCalendar {
     /// No day at all: a school whose term has not been entered.
     pub fn never() -> Self {
-        Self { first: NaiveDate::MAX, last: NaiveDate::MIN, weekdays: WeekdaySet::EMPTY, closed: BTreeSet::new() }
+        Self {
+            first: NaiveDate::MAX,
+            last: NaiveDate::MIN,
+            weekdays: WeekdaySet::EMPTY,
+            weekdays_from: BTreeMap::new(),
+            closed: BTreeSet::new(),
+        }
+    }
+
+    /// The days of return that hold on `day`.
+    pub fn weekdays_on(&self, day: NaiveDate) -> WeekdaySet {
+        self.weekdays_from.range(..=day).next_back().map_or(self.weekdays, |(_, days)| *days)
     }
 
     /// Why there is no service on `day`; `None` when there is.
     pub fn no_service(&self, day: NaiveDate) -> Option<NoService> {
         if day < self.first || day > self.last {
             Some(NoService::OutsideTerm)
-        } else if !self.weekdays.contains(day.weekday()) {
+        } else if !self.weekdays_on(day).contains(day.weekday()) {
             Some(NoService::NoReturn)
         } else if self.closed.contains(&day) {
             Some(NoService::Closed)

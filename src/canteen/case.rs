@@ -1,6 +1,6 @@
 //! The rule as a conversation of JSON lines, for providers and auditors (design §3).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc, WeekdaySet};
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -139,7 +139,7 @@ fn decide_line(line: &str) -> Result<Decision, String> {
         zone: case.window.zone.unwrap_or(usual.zone),
     };
     let weekdays: WeekdaySet = case.calendar.weekdays.iter().map(|d| (*d).into()).collect();
-    let calendar = ServiceCalendar { first, last, weekdays, closed: case.calendar.closed };
+    let calendar = ServiceCalendar { first, last, weekdays, weekdays_from: BTreeMap::new(), closed: case.calendar.closed };
     let marks = Marks::try_from(case.child)?;
     let request = match (case.channel, case.day) {
         (Channel::Phone, _) => Request::Phone(case.option),

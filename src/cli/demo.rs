@@ -135,6 +135,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         drain: Duration::from_secs(args.drain_seconds),
         office: OfficeSettings::default(),
         guide: Some(guide.clone()),
+        mail: None,
         config: None,
     };
     let link = office_link(&desk, &ente).await?;

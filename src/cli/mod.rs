@@ -3,6 +3,7 @@
 pub mod call;
 mod check;
 mod child;
+mod chores;
 mod close_day;
 mod demo;
 mod explain;

@@ -19,8 +19,12 @@ use tracing::{error, info, warn};
 
 use crate::{
     canteen::EnteId,
+    cli::chores,
     desk::Desk,
-    ops::config::Config,
+    ops::{
+        config::Config,
+        smtp::{Pace, Smtp, SmtpConfig},
+    },
     store::Ente,
     telephony::{
         codec::Codec,
@@ -59,6 +63,8 @@ pub struct Setup {
     pub office: OfficeSettings,
     /// For the page.
     pub guide: Option<Guide>,
+    /// The mail server, and how it is spoken to.
+    pub mail: Option<(SmtpConfig, Pace)>,
     /// The configuration file, whose `[trace]` is read again at SIGHUP.
     pub config: Option<PathBuf>,
 }
@@ -80,7 +86,8 @@ pub struct Number {
 const CLOSING_ROUND: Duration = Duration::from_mins(5);
 
 /// Runs until SIGTERM or SIGINT, then lets running calls finish. `ready` is called once calls are taken.
-pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyhow::Result<()> {
+pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyhow::Result<()> {
+    setup.desk = setup.desk.with_mail(setup.mail.is_some());
     // Encoding in G.722 takes its time: only where a trunk may use it.
     let wideband = setup.sip.trunks.iter().any(|trunk| trunk.codecs.contains(&Codec::G722));
     let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts, wideband)?));
@@ -103,6 +110,13 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         };
     }
     let enti = setup.desk.enti().await?;
+    for ente in &enti {
+        // A change of the cut-off whose day has come while nobody was here holds before the first call is judged.
+        if setup.desk.settings(ente.id).await?.change.is_some() {
+            setup.desk.close_days(ente.id, None, |day, meals| info!(ente = ente.slug, %day, meals, "day closed")).await?;
+        }
+    }
+    let smtp = setup.mail.map(|(config, pace)| Ok::<_, anyhow::Error>((Smtp::new(&config)?, pace))).transpose()?;
     let log = DeskLog::new(setup.desk.clone());
     let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&library));
     let line = Arc::new(line.with_trunk_routes(trunk_routes));
@@ -130,7 +144,11 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
             error!(%error, "HTTP has ended");
         }
     });
-    let closing = enti.iter().map(|ente| tokio::spawn(close_days(setup.desk.clone(), ente.clone()))).collect::<Vec<_>>();
+    let mut chores = enti.iter().map(|ente| tokio::spawn(close_days(setup.desk.clone(), ente.clone()))).collect::<Vec<_>>();
+    chores.extend(enti.iter().map(|ente| tokio::spawn(chores::forget_what_is_old(setup.desk.clone(), ente.clone()))));
+    if let Some((smtp, pace)) = smtp {
+        chores.push(tokio::spawn(chores::send_mail(setup.desk.clone(), smtp, pace)));
+    }
     ready(&server, http);
 
     loop {
@@ -157,16 +175,16 @@ pub async fn run(setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> anyho
         _ = term.recv() => warn!("stopped at once"),
         _ = interrupt.recv() => warn!("stopped at once"),
     }
-    stop(closing, pages).await;
+    stop(chores, pages).await;
     log.finish().await;
     trace.finish();
     setup.desk.db().close().await;
     Ok(())
 }
 
-async fn stop(closing: Vec<JoinHandle<()>>, pages: JoinHandle<()>) {
-    for task in closing {
-        // A closing under way is a transaction: it is done, or not at all and done at the next start.
+async fn stop(chores: Vec<JoinHandle<()>>, pages: JoinHandle<()>) {
+    for task in chores {
+        // A closing under way is a transaction: it is done, or not at all and done at the next start. A mail under way is handed over again.
         task.abort();
     }
     pages.abort();

@@ -67,6 +67,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         drain: config.drain(),
         office: office(&config),
         guide: None,
+        mail: config.mail(),
         config: Some(args.config),
     };
     setup.sip.trace.set(config.trace.clone()).context("[trace]")?;

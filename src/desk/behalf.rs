@@ -19,7 +19,7 @@ use crate::{
         rule::{Decision, Request, decide},
     },
     ops::chance,
-    store::{NewAmendment, NewOperation, Tx, Verdict},
+    store::{NewCorrection, NewOperation, Tx, Verdict},
 };
 
 /// What the office wants done.
@@ -104,17 +104,22 @@ impl Desk {
             tx.put_marks(order.child, operation, &before, &after).await?;
             for change in outlook.days.iter().filter(|change| change.closed) {
                 let reason = order.note.unwrap_or_default();
-                let correction = NewAmendment {
+                let Some((school, class, diet)) = tx.place_of_meal(order.child, change.day).await? else { continue };
+                let correction = NewCorrection {
                     child: order.child,
                     day: change.day,
+                    school,
+                    class,
+                    diet: &diet,
                     was: change.was,
                     becomes: change.becomes,
                     reason,
                     actor: &actor.name,
                     at,
-                    operation,
+                    closure: None,
+                    operation: Some(operation),
                 };
-                tx.add_amendment(&correction).await?;
+                tx.add_correction(&correction).await?;
             }
         }
         let name = format!("{} {}", found.state.last_name, found.state.first_name);
@@ -157,14 +162,14 @@ async fn changes(
     before: &Marks,
     after: &Marks,
 ) -> Result<Vec<DayChange>, DeskError> {
-    let recorded = tx.meals_between(order.child, order.day, calendar.last.max(order.day)).await?;
+    let recorded = tx.closed_days_of(order.child, order.day, calendar.last.max(order.day)).await?;
     let mut days = Vec::new();
     for day in calendar.service_days_from(order.day) {
         let (stood, stands) = (before.state_on(day, calendar), after.state_on(day, calendar));
         if stood == stands {
             continue;
         }
-        let meal = recorded.iter().find(|(on, ..)| *on == day).map(|(_, state, _)| *state);
+        let meal = recorded.get(&day).map(|(state, _)| *state);
         let was = meal.unwrap_or(stood);
         if was != stands {
             days.push(DayChange { day, was, becomes: stands, closed: meal.is_some() });

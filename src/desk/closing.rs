@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
-use super::{Desk, DeskError, ente_of};
+use super::{Desk, DeskError, ente_of, kitchen::queue_sheet};
 use crate::{
     canteen::{ChildId, DayState, EnteId, window::Window},
     store::{HeadCount, NewMeal, SchoolToClose, Tx},
@@ -20,43 +20,61 @@ pub struct Closed {
 
 impl Desk {
     /// Closes every day of every school of the ente whose cut-off has passed and that is not closed
-    /// yet, oldest first, each in a transaction of its own; `told` hears of each.
+    /// yet, oldest first, each in a transaction of its own; `told` hears of each. A change of the cut-off takes hold once every
+    /// day before it is closed, and the days from it on are closed by the new one.
     pub async fn close_days(
         &self,
         ente: EnteId,
         until: Option<NaiveDate>,
         mut told: impl FnMut(NaiveDate, usize),
     ) -> Result<Closed, DeskError> {
-        let mut tx = self.db.read().await?;
-        let now = tx.instant(&self.clock).await?;
-        let window = ente_of(&mut tx, ente).await?.window;
-        let schools = tx.schools_to_close(ente).await?;
-        drop(tx);
-        let last = last_past_day(&window, now).min(until.unwrap_or(NaiveDate::MAX));
         let mut closed = Closed::default();
-        for school in schools {
-            for day in days_to_close(&school, last) {
-                if let Some(meals) = self.close_day(ente, &school, day, &window).await? {
-                    closed.days += 1;
-                    closed.meals += meals;
-                    told(day, meals);
+        loop {
+            let mut tx = self.db.read().await?;
+            let now = tx.instant(&self.clock).await?;
+            let window = ente_of(&mut tx, ente).await?.window;
+            let schools = tx.schools_to_close(ente).await?;
+            let change = tx.window_change(ente).await?;
+            drop(tx);
+            let before_change = change.and_then(|change| change.first_day.pred_opt());
+            let past = last_past_day(&window, now).min(until.unwrap_or(NaiveDate::MAX));
+            let last = past.min(before_change.unwrap_or(NaiveDate::MAX));
+            for school in schools {
+                for day in days_to_close(&school, last) {
+                    if let Some(meals) = self.close_day(ente, &school, day).await? {
+                        closed.days += 1;
+                        closed.meals += meals;
+                        told(day, meals);
+                    }
                 }
             }
+            if before_change.is_none_or(|day| day > past) || !self.apply_window_change(ente).await? {
+                return Ok(closed);
+            }
         }
-        Ok(closed)
     }
 
     /// Closes one day; `None` where another node was quicker.
-    async fn close_day(&self, ente: EnteId, school: &SchoolToClose, day: NaiveDate, window: &Window) -> Result<Option<usize>, DeskError> {
+    async fn close_day(&self, ente: EnteId, school: &SchoolToClose, day: NaiveDate) -> Result<Option<usize>, DeskError> {
+        // Read before: what is printed needs no lock.
+        let heading = if self.db.read().await?.kitchen_recipients(ente).await?.is_empty() { None } else { Some(self.heading(ente).await?) };
         let mut tx = self.db.write().await?;
         tx.shut_day(ente.0).await?;
         if tx.is_closed(school.school_id, day).await? {
             return Ok(None);
         }
+        // Read here: while this closing waited, another node may have let a change of the cut-off take hold.
+        let window = ente_of(&mut tx, ente).await?.window;
+        let now = tx.instant(&self.clock).await?;
+        if window.day_is_open(day, now) {
+            return Ok(None);
+        }
         let cutoff = window.closes_after(day);
         let meals = meals_of(&mut tx, school.school_id, day, cutoff).await?;
-        let now = tx.instant(&self.clock).await?;
         tx.put_closed_day(school.school_id, day, now, &meals).await?;
+        if let Some(heading) = heading.filter(|_| self.has_mail) {
+            queue_sheet(&mut tx, ente, school.school_id, day, now, &window, &heading).await?;
+        }
         tx.commit().await?;
         Ok(Some(meals.iter().filter(|m| matches!(m.state, DayState::Served | DayState::White)).count()))
     }
@@ -91,7 +109,7 @@ async fn meals_of(tx: &mut Tx, school: i64, day: NaiveDate, cutoff: DateTime<Utc
 }
 
 /// The last day whose cut-off has passed.
-fn last_past_day(window: &Window, now: DateTime<Utc>) -> NaiveDate {
+pub(super) fn last_past_day(window: &Window, now: DateTime<Utc>) -> NaiveDate {
     let today = window.local(now).date();
     if window.day_is_open(today, now) { today.pred_opt().unwrap_or(today) } else { today }
 }

@@ -1,8 +1,9 @@
 //! Which decision, and why, step by step: for the office's "perché è stata rifiutata?" (O6).
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use super::{Desk, DeskError, ente_of, operate::calendar_of};
+pub use crate::canteen::words::day_in_words;
 use crate::canteen::{
     ChildId, Choice, EnteId, Reason,
     calendar::{NoService, ServiceCalendar},
@@ -35,10 +36,13 @@ impl Desk {
     ) -> Result<Explanation, DeskError> {
         let mut tx = self.db.read().await?;
         let now = tx.instant(&self.clock).await?;
-        let window = ente_of(&mut tx, ente).await?.window;
+        let at = at.unwrap_or(now);
+        let mut window = ente_of(&mut tx, ente).await?.window;
+        if let Some((opens, cutoff)) = tx.window_before(ente, at).await? {
+            window = Window { opens, cutoff, ..window };
+        }
         let calendar = calendar_of(&mut tx, child).await?;
         let marks = tx.marks_of(child).await?;
-        let at = at.unwrap_or(now);
         let mut steps = Vec::new();
         let decision = decide_step_by_step(at, &window, request, &calendar, &marks, &mut |step| steps.push(step));
         Ok(in_words(at, &window, request, decision, &steps))
@@ -149,16 +153,6 @@ pub fn reason_in_words(reason: Reason, day: Option<NaiveDate>, window: &Window) 
     }
 }
 
-/// "giovedì 15 ottobre 2026".
-pub fn day_in_words(day: NaiveDate) -> String {
-    const WEEKDAYS: [&str; 7] = ["lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato", "domenica"];
-    const MONTHS: [&str; 12] =
-        ["gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno", "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre"];
-    let weekday = WEEKDAYS[day.weekday().num_days_from_monday() as usize];
-    let number = if day.day() == 1 { "1º".to_owned() } else { day.day().to_string() };
-    format!("{weekday} {number} {} {}", MONTHS[day.month0() as usize], day.year())
-}
-
 /// Why there is no service on a day, as a half sentence.
 pub fn no_service_in_words(why: NoService) -> &'static str {
     match why {
@@ -209,6 +203,7 @@ mod tests {
             first: day("2026-09-14"),
             last: day("2027-06-08"),
             weekdays: (0u8..5).filter_map(|d| chrono::Weekday::try_from(d).ok()).collect(),
+            weekdays_from: std::collections::BTreeMap::new(),
             closed: BTreeSet::from([day("2026-10-13"), day("2026-10-14")]),
         };
         let explain = |at: &str, marks: &Marks| {

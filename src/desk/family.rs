@@ -5,16 +5,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Desk, DeskError, ente_of,
-    import::{Codes, FieldChange, adult_fields, child_fields, field},
+    Desk, DeskError,
+    codes::free_code,
+    ente_of,
+    import::{FieldChange, adult_fields, child_fields, field},
     operate::calendar_of,
     trail::{self, Actor},
 };
 use crate::{
     canteen::{ChildId, DayState, EnteId, calendar::NoService, window::Window},
-    ops::chance,
     store::{
-        AdultState, Amendment, ChildCall, ChildFilter, ChildRow, ChildState, ListedAdult, ListedChild, Order, Page, StoreError,
+        AdultState, ChildCall, ChildFilter, ChildRow, ChildState, Correction, ListedAdult, ListedChild, Order, Page, StoreError,
         StoredOperation, Tx, Versioned,
     },
 };
@@ -163,7 +164,7 @@ pub struct ChildFile {
     /// Calls in which something was done for it, newest first.
     pub calls: Vec<ChildCall>,
     /// Corrections of its meals, newest first.
-    pub corrections: Vec<Amendment>,
+    pub corrections: Vec<Correction>,
     /// The ente's window.
     pub window: Window,
     /// Now.
@@ -260,7 +261,7 @@ impl Desk {
         let mut operations = tx.operations_of(child).await?;
         operations.reverse();
         let calls = tx.calls_for(child, CALLS).await?;
-        let corrections = tx.amendments_of(child).await?;
+        let corrections = tx.corrections_of(child).await?;
         Ok(ChildFile { row, found, guardians, delegates, siblings, days, operations, calls, corrections, window, now })
     }
 
@@ -290,8 +291,7 @@ impl Desk {
         let mut tx = self.db.write().await?;
         let at = tx.instant(&self.clock).await?;
         check_child(&mut tx, actor.ente, None, edit).await?;
-        let given = tx.child_states(actor.ente).await?.into_values().map(|c| c.code);
-        let code = Codes::of(given).draw(&mut chance::fresh()).ok_or(EditError::Unfit)?;
+        let code = free_code(&mut tx, actor.ente).await?;
         let empty = ChildState {
             class: edit.class,
             external_ref: None,
@@ -574,11 +574,13 @@ fn merge_adult(base: &AdultState, theirs: &AdultState, mine: &AdultState) -> (Ad
 async fn days_of(tx: &mut Tx, child: ChildId, first: NaiveDate, last: NaiveDate) -> Result<Vec<MonthDay>, DeskError> {
     let calendar = calendar_of(tx, child).await?;
     let marks = tx.marks_of(child).await?;
-    let meals = tx.meals_between(child, first, last).await?;
+    let meals = tx.closed_days_of(child, first, last).await?;
     let closed_until = tx.closed_until(child).await?;
     let day_of = |day: NaiveDate| {
-        if let Some((_, state, corrected)) = meals.iter().find(|(on, ..)| *on == day) {
-            return MonthDay { day, state: *state, why: None, closed: true, corrected: *corrected };
+        if let Some((state, correction)) = meals.get(&day) {
+            // Where the day was shut afterwards, the calendar says why.
+            let why = if *state == DayState::NoService { calendar.no_service(day) } else { None };
+            return MonthDay { day, state: *state, why, closed: true, corrected: correction.is_some() };
         }
         if closed_until.is_some_and(|until| day <= until) {
             // Closed without a record: nothing was served to this child, whatever the calendar says by now.

@@ -7,7 +7,7 @@ use std::future::Future;
 
 use chrono::{NaiveDate, NaiveTime};
 
-use crate::canteen::{ChildId, Choice, DayState, EnteId, Reason};
+use crate::canteen::{ChildId, Choice, DayState, EnteId, Reason, offer::Offered};
 
 /// Who is on the line, as far as the desk needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct LineHours {
     pub opens: NaiveTime,
     /// Local time of the cut-off at which it closes (09:00 by default).
     pub closes: NaiveTime,
+    /// What the ente offers on the telephone.
+    pub offered: Offered,
 }
 
 /// A child whose code was typed correctly.

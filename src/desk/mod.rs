@@ -3,21 +3,30 @@
 pub mod archive;
 pub mod audit;
 pub mod behalf;
+pub mod calendar;
 pub mod call_file;
 pub mod calls;
 pub mod child;
 pub mod closing;
+pub mod codes;
 pub mod explain;
 pub mod export;
 pub mod family;
 pub mod guard;
+pub mod hours;
 pub mod import;
+pub mod kitchen;
+pub mod letters;
 pub mod line;
+pub mod mail;
 pub mod operate;
 pub mod people;
+pub mod retention;
 pub mod rollover;
 pub mod roster_file;
+pub mod settings;
 pub mod telephone;
+pub mod today;
 pub mod trail;
 pub mod undo;
 
@@ -32,6 +41,7 @@ use crate::{
 pub struct Desk {
     db: Db,
     clock: Clock,
+    has_mail: bool,
 }
 
 /// Why the desk could not do what was asked.
@@ -51,7 +61,18 @@ pub enum DeskError {
 impl Desk {
     /// A desk over an open database.
     pub fn new(db: Db, clock: Clock) -> Self {
-        Self { db, clock }
+        Self { db, clock, has_mail: false }
+    }
+
+    /// The same desk, where somebody hands over what mail is queued, or not.
+    #[must_use]
+    pub fn with_mail(self, has_mail: bool) -> Self {
+        Self { has_mail, ..self }
+    }
+
+    /// Will mail that is queued be handed over?
+    pub fn has_mail(&self) -> bool {
+        self.has_mail
     }
 
     /// The clock it judges by (on PostgreSQL: how far it is shifted from the database's).

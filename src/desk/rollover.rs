@@ -279,7 +279,8 @@ async fn move_children(
     let moves: HashMap<i64, &ClassMove> = plan.classes.iter().map(|c| (c.id, c)).collect();
     let ends = tx.known_terms(year.id).await?.iter().map(|t| t.last_day).max();
     let children = tx.child_states(ente).await?;
-    let mut codes = Codes::of(children.values().map(|c| c.code.clone()));
+    let retired = tx.retired_codes(ente).await?.into_iter().map(|(code, _)| code);
+    let mut codes = Codes::of(children.values().map(|c| c.code.clone()).chain(retired));
     let mut rng = chance::fresh();
     for (id, before) in children {
         let (Some(class), Some(school)) = (moves.get(&before.class), schools.get(&before.class)) else { continue };

@@ -9,7 +9,7 @@ use super::{
     operate::Order,
 };
 use crate::{
-    canteen::{ChildId, Choice, EnteId, rule::Request},
+    canteen::{ChildId, Choice, EnteId, offer::Offered, rule::Request},
     store::Verdict,
 };
 
@@ -38,7 +38,8 @@ impl LineDesk for Desk {
             let mut tx = self.db.read().await?;
             let window = ente_of(&mut tx, ente).await?.window;
             let now = tx.instant(&self.clock).await?;
-            Ok::<_, DeskError>(LineHours { open: window.search_start(now).is_some(), opens: window.opens, closes: window.cutoff })
+            let offered = Offered::from_bits(tx.phone_options(ente).await?);
+            Ok::<_, DeskError>(LineHours { open: window.search_start(now).is_some(), opens: window.opens, closes: window.cutoff, offered })
         };
         Ok(hours.await?)
     }

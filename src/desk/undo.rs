@@ -68,7 +68,7 @@ impl Desk {
         }
         let at = tx.instant(&self.clock).await?;
         let rows = tx.batch_rows(id).await?;
-        let touched = undo(&mut tx, actor.ente, &rows).await?;
+        let touched = undo(&mut tx, actor, &rows, at).await?;
         if !touched.is_empty() {
             return Err(UndoError::Touched(touched));
         }
@@ -81,7 +81,8 @@ impl Desk {
 }
 
 /// Undoes the rows, last first, and gives what stands in the way.
-async fn undo(tx: &mut Tx, ente: EnteId, rows: &[BatchEntry]) -> Result<Vec<String>, StoreError> {
+async fn undo(tx: &mut Tx, actor: &trail::Actor, rows: &[BatchEntry], at: DateTime<Utc>) -> Result<Vec<String>, StoreError> {
+    let ente = actor.ente;
     let mut touched = Vec::new();
     // Codes that were dealt anew may have gone round in a circle: none is free before all are set aside.
     let mut codes = Vec::new();
@@ -89,7 +90,7 @@ async fn undo(tx: &mut Tx, ente: EnteId, rows: &[BatchEntry]) -> Result<Vec<Stri
         let stands_in_the_way = match row.kind.as_str() {
             "child" => undo_child(tx, ente, row, &mut codes).await?,
             "adult" => undo_adult(tx, ente, row).await?,
-            _ => undo_place(tx, row).await?,
+            _ => undo_place(tx, row, &actor.name, at).await?,
         };
         touched.extend(stands_in_the_way.map(|why| format!("{}: {why}.", row.title)));
     }
@@ -151,7 +152,7 @@ async fn undo_adult(tx: &mut Tx, ente: EnteId, row: &BatchEntry) -> Result<Optio
 }
 
 /// A school year, school, class, term or closure.
-async fn undo_place(tx: &mut Tx, row: &BatchEntry) -> Result<Option<&'static str>, StoreError> {
+async fn undo_place(tx: &mut Tx, row: &BatchEntry, by: &str, at: DateTime<Utc>) -> Result<Option<&'static str>, StoreError> {
     match tx.place_state(&row.kind, row.row_id).await? {
         None => return Ok(Some("non c'è più")),
         Some(found) if found != row.after_state => return Ok(Some(CHANGED)),
@@ -159,6 +160,8 @@ async fn undo_place(tx: &mut Tx, row: &BatchEntry) -> Result<Option<&'static str
     }
     match &row.before_state {
         None if tx.references_to(&row.kind, row.row_id).await? > 0 => return Ok(Some("è già in uso")),
+        // It was known at the cut-offs since: it stays, taken back.
+        None if row.kind == "closure" => tx.withdraw_closure(row.row_id, at, by).await?,
         None => tx.delete_place(&row.kind, row.row_id).await?,
         Some(before) => tx.put_place_state(&row.kind, row.row_id, before).await?,
     }

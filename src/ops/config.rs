@@ -1,5 +1,6 @@
 //! The configuration file of `serve` (deploy/voceguida.example.toml has every setting).
 
+mod mail;
 mod trunk;
 
 use std::{
@@ -15,6 +16,7 @@ use serde_spanned::Spanned;
 
 use crate::{
     canteen::window::Window,
+    ops::smtp::{Pace, SmtpConfig},
     telephony::{
         sip::{
             SipConfig, Trunk,
@@ -25,6 +27,7 @@ use crate::{
     },
 };
 
+pub use mail::MailSection;
 pub use trunk::{AuthSection, RegisterSection, TrunkSection, UserSection};
 
 /// Everything that `serve` is told.
@@ -52,6 +55,11 @@ pub struct Config {
     /// Called numbers, on whatever trunk.
     #[serde(default)]
     pub number: Vec<Spanned<NumberSection>>,
+    /// The mail server; without it nothing is mailed.
+    pub mail: Option<Spanned<MailSection>>,
+    /// The mail server as it is spoken to, with its password.
+    #[serde(skip)]
+    smtp: Option<SmtpConfig>,
     /// The office's pages.
     #[serde(default)]
     pub office: OfficeSection,
@@ -260,6 +268,9 @@ impl Config {
                 problems.at(line, format!("ente {}: the window opens when it closes", ente.slug));
             }
         }
+        if let Some(section) = &config.mail {
+            config.smtp = mail::read(section.get_ref(), line_of(section.span().start), environment, &mut problems);
+        }
         config.trunks = config.read_trunks(&line_of, environment, &mut problems);
         if problems.list.is_empty() { Ok(config) } else { Err(ConfigError::Problems(problems.list)) }
     }
@@ -384,6 +395,12 @@ impl Config {
             trunks: self.trunks.clone(),
             ..usual
         }
+    }
+
+    /// The mail server, and how fast and how patiently it is spoken to.
+    pub fn mail(&self) -> Option<(SmtpConfig, Pace)> {
+        let section = self.mail.as_ref()?.get_ref();
+        Some((self.smtp.clone()?, section.pace()))
     }
 
     /// How long running calls may finish at shutdown.

@@ -99,10 +99,12 @@ fn references(kind: &str) -> Option<&'static str> {
         }
         "school" => {
             "SELECT (SELECT COUNT(*) FROM school_class WHERE school_id = $1) + (SELECT COUNT(*) FROM term WHERE school_id = $1)
-                + (SELECT COUNT(*) FROM closure WHERE school_id = $1) + (SELECT COUNT(*) FROM closed_day WHERE school_id = $1)"
+                + (SELECT COUNT(*) FROM closure WHERE school_id = $1 AND withdrawn_at IS NULL)
+                + (SELECT COUNT(*) FROM kitchen_recipient WHERE school_id = $1) + (SELECT COUNT(*) FROM closed_day WHERE school_id = $1)"
         }
         "class" => {
-            "SELECT (SELECT COUNT(*) FROM child WHERE class_id = $1) + (SELECT COUNT(*) FROM closure WHERE class_id = $1)
+            "SELECT (SELECT COUNT(*) FROM child WHERE class_id = $1) + (SELECT COUNT(*) FROM closure WHERE class_id = $1 AND withdrawn_at IS NULL)
+                + (SELECT COUNT(*) FROM class_return WHERE class_id = $1)
                 + (SELECT COUNT(*) FROM meal WHERE class_id = $1 LIMIT 1)"
         }
         "adult" => {
@@ -179,14 +181,19 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_scalar(sql).bind(row).fetch_one(c))?)
     }
 
-    /// Takes away a year, school, class, term or closure that nothing refers to.
+    /// Takes away a year, school, class or term that nothing refers to. A closure is
+    /// withdrawn ([`Tx::withdraw_closure`]), and goes only with its place.
     pub async fn delete_place(&mut self, kind: &str, row: i64) -> Result<(), StoreError> {
         let sql: &[&'static str] = match kind {
             "year" => &["DELETE FROM school_year WHERE id = $1"],
-            "school" => &["DELETE FROM school WHERE id = $1"],
-            "class" => &["DELETE FROM class_word WHERE class_id = $1", "DELETE FROM school_class WHERE id = $1"],
+            // Nothing was ever counted there: what was closed and taken back has no cut-off to be told of.
+            "school" => &["DELETE FROM closure WHERE school_id = $1", "DELETE FROM school WHERE id = $1"],
+            "class" => &[
+                "DELETE FROM closure WHERE class_id = $1",
+                "DELETE FROM class_word WHERE class_id = $1",
+                "DELETE FROM school_class WHERE id = $1",
+            ],
             "term" => &["DELETE FROM term WHERE id = $1"],
-            "closure" => &["DELETE FROM closure WHERE id = $1"],
             _ => &[],
         };
         for statement in sql {
@@ -218,7 +225,7 @@ impl Tx {
                 let sql = if kind == "term" {
                     "SELECT first_day, last_day FROM term WHERE id = $1"
                 } else {
-                    "SELECT first_day, last_day FROM closure WHERE id = $1"
+                    "SELECT first_day, last_day FROM closure WHERE id = $1 AND withdrawn_at IS NULL"
                 };
                 let span: Option<(NaiveDate, NaiveDate)> = on!(self, |c| sqlx::query_as(sql).bind(row).fetch_optional(c))?;
                 span.map(|(first, last)| json(serde_json::json!([first, last])))

@@ -61,20 +61,25 @@ impl Tx {
         rows.into_iter().map(Ente::try_from).collect()
     }
 
-    /// Creates the ente, or brings its name and settings up to date.
+    /// Creates the ente, or brings its name and settings up to date; what the office has set itself stays as it is.
     pub async fn put_ente(&mut self, slug: &str, name: &str, office_phone: Option<&str>, window: &Window) -> Result<EnteId, StoreError> {
         const SQL: &str = "INSERT INTO ente (slug, name, office_phone, opens, cutoff, zone) VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT (slug) DO UPDATE SET name = excluded.name, office_phone = excluded.office_phone,
                 opens = excluded.opens, cutoff = excluded.cutoff, zone = excluded.zone
+            WHERE NOT EXISTS (SELECT 1 FROM ente_settings t WHERE t.ente_id = ente.id)
             RETURNING id";
-        let id: i64 = on!(self, |c| sqlx::query_scalar(SQL)
+        let put: Option<i64> = on!(&mut *self, |c| sqlx::query_scalar(SQL)
             .bind(slug)
             .bind(name)
             .bind(office_phone)
             .bind(window.opens)
             .bind(window.cutoff)
             .bind(window.zone.name())
-            .fetch_one(c))?;
+            .fetch_optional(c))?;
+        if let Some(id) = put {
+            return Ok(EnteId(id));
+        }
+        let id: i64 = on!(self, |c| sqlx::query_scalar("SELECT id FROM ente WHERE slug = $1").bind(slug).fetch_one(c))?;
         Ok(EnteId(id))
     }
 }

@@ -3,22 +3,27 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
-mod amend;
 mod archive;
 mod batch;
 mod calendar;
 mod call;
 mod child;
+mod correction;
 mod ente;
 mod guard;
+mod kitchen;
+mod letter;
+mod mail;
 mod meal;
 mod operation;
 mod passkey;
 mod people;
 mod person;
+mod retention;
 mod roster;
 mod search;
 mod session;
+mod settings;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -31,14 +36,18 @@ use sqlx::{
 };
 
 pub use self::{
-    amend::{Amendment, NewAmendment},
     archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
+    calendar::ClosureRow,
     calendar::weekdays_to_bits,
     call::CallRow,
     child::{ChildRow, EnrolledChild},
+    correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
     ente::Ente,
     guard::{GuessCounts, WrongCaller},
+    kitchen::{ChannelCount, KitchenRecipient, Moment},
+    letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
+    mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,
@@ -47,6 +56,7 @@ pub use self::{
     roster::{ClassKey, SchoolKey, SchoolYearRow},
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
+    settings::{PutWindowChange, SettingsRow, WindowChangeRow},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};

@@ -137,7 +137,7 @@ impl Tx {
         at: DateTime<Utc>,
     ) -> Result<Option<i64>, StoreError> {
         const THERE: &str = "SELECT COUNT(*) FROM closure WHERE ente_id = $1 AND COALESCE(school_id, 0) = COALESCE($2, 0)
-            AND COALESCE(class_id, 0) = COALESCE($3, 0) AND first_day = $4 AND last_day = $5";
+            AND COALESCE(class_id, 0) = COALESCE($3, 0) AND first_day = $4 AND last_day = $5 AND withdrawn_at IS NULL";
         const SQL: &str = "INSERT INTO closure (ente_id, school_id, class_id, first_day, last_day, reason, entered_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id";
         let there: i64 =

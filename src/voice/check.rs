@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    plan::{Action, Kind, Menu, PHONE_REASONS, Part, Plan, Problem, Prompting, Target, option_word},
+    plan::{Action, Kind, PHONE_REASONS, Part, Plan, Problem, Prompting, option_word},
     speech,
 };
 use crate::canteen::{Choice, DayState};
@@ -30,7 +30,7 @@ pub fn check(file: &str, plan: &Plan, has_prompt: &dyn Fn(&str) -> bool) -> Vec<
     for state in &plan.states {
         let parts: Vec<&Part> = match &state.kind {
             Kind::Play { play, .. } | Kind::HangUp { play } => play.iter().collect(),
-            Kind::Menu(menu) => prompting_parts(&menu.prompting),
+            Kind::Menu(menu) => prompting_parts(&menu.prompting).into_iter().chain(&menu.greet_partial).collect(),
             Kind::Digits(digits) => prompting_parts(&digits.prompting),
             Kind::Action { .. } => vec![],
         };
@@ -59,7 +59,7 @@ fn prompting_parts(p: &Prompting) -> Vec<&Part> {
 fn names_of(plan: &Plan, part: &Part, reasons: &BTreeSet<&'static str>) -> Vec<String> {
     match part {
         Part::Prompt(name) => vec![name.clone()],
-        Part::ByOption(stem) => offered(plan).into_iter().map(|o| format!("{stem}{}", option_word(o))).collect(),
+        Part::ByOption(stem) | Part::ByOffered(stem) => offered(plan).into_iter().map(|o| format!("{stem}{}", option_word(o))).collect(),
         Part::ByReason(stem) => reasons.iter().map(|reason| format!("{stem}{reason}")).collect(),
         Part::Day | Part::Receipt | Part::Opens | Part::Closes => speech::all_names().collect(),
         Part::Outlook => {
@@ -71,10 +71,8 @@ fn names_of(plan: &Plan, part: &Part, reasons: &BTreeSet<&'static str>) -> Vec<S
 
 /// The options that some menu offers.
 fn offered(plan: &Plan) -> Vec<Choice> {
-    let chosen =
-        |menu: &Menu| menu.keys.values().filter_map(|t| if let Target::To(_, option) = t { *option } else { None }).collect::<Vec<_>>();
     let all: Vec<_> =
-        plan.states.iter().filter_map(|s| if let Kind::Menu(menu) = &s.kind { Some(chosen(menu)) } else { None }).flatten().collect();
+        plan.states.iter().filter_map(|s| if let Kind::Menu(menu) = &s.kind { Some(menu.options()) } else { None }).flatten().collect();
     OPTIONS.into_iter().filter(|o| all.contains(o)).collect()
 }
 

@@ -13,7 +13,7 @@ use super::{
     speech,
 };
 use crate::{
-    canteen::{ChildId, Choice},
+    canteen::{ChildId, Choice, offer::Offered},
     desk::line::{DayOutlook, Identification, LineHours, LineOutcome},
 };
 
@@ -452,7 +452,12 @@ impl Machine {
             self.waiting = Waiting::Key { until: now + prompting.timeout_ms };
             return self.take_key(now, key);
         }
-        let greeting = if short { &prompting.greet_short } else { &prompting.greet_long };
+        let partial = self.partial_greeting();
+        let greeting = match &partial {
+            Some(partial) => partial,
+            None if short => &prompting.greet_short,
+            None => &prompting.greet_long,
+        };
         let mut prompts = self.words(before);
         prompts.extend(self.words(greeting));
         if let Some(greeted) = self.greeted.get_mut(self.state) {
@@ -460,6 +465,26 @@ impl Machine {
         }
         let id = self.play(prompts);
         self.waiting = Waiting::Greeting { id };
+    }
+
+    /// What the ente offers; everything where the plan has not asked.
+    fn offered(&self) -> Offered {
+        self.hours.map_or(Offered::ALL, |hours| hours.offered)
+    }
+
+    fn menu(&self) -> Option<&Menu> {
+        match &self.plan.states.get(self.state)?.kind {
+            Kind::Menu(menu) => Some(menu),
+            _ => None,
+        }
+    }
+
+    /// The greeting of a menu not all of whose options are offered.
+    fn partial_greeting(&self) -> Option<Vec<Part>> {
+        let offered = self.offered();
+        let menu = self.menu()?;
+        let partial = !menu.greet_partial.is_empty() && menu.options().any(|option| !offered.contains(option));
+        partial.then(|| menu.greet_partial.clone())
     }
 
     fn prompting(&self) -> Option<&Prompting> {
@@ -485,6 +510,8 @@ impl Machine {
 
     fn menu_key(&mut self, now: u64, menu: &Menu, key: char) {
         match menu.keys.get(&key) {
+            // A key whose option is not offered is no key.
+            Some(Target::To(_, Some(option))) if !self.offered().contains(*option) => self.failed(now, &menu.prompting),
             Some(Target::To(to, option)) => {
                 if let Some(option) = option {
                     self.choice = Some(*option);
@@ -608,6 +635,11 @@ impl Machine {
                 Part::Prompt(name) => names.push(name.clone()),
                 Part::ByOption(stem) => names.extend(self.choice.map(|c| format!("{stem}{}", option_word(c)))),
                 Part::ByReason(stem) => names.extend(self.reason.map(|r| format!("{stem}{r}"))),
+                Part::ByOffered(stem) => {
+                    let offered = self.offered();
+                    let options = self.menu().into_iter().flat_map(Menu::options).filter(|option| offered.contains(*option));
+                    names.extend(options.map(|option| format!("{stem}{}", option_word(option))));
+                }
                 Part::Day => names.extend(self.day.into_iter().flat_map(speech::day)),
                 Part::Receipt => names.extend(self.receipt.iter().flat_map(|r| speech::digits(r))),
                 Part::Opens => names.extend(time(self.hours.map(|h| h.opens))),

@@ -101,6 +101,18 @@ pub struct Menu {
     pub keys: BTreeMap<char, Target>,
     /// The key that repeats the greeting.
     pub repeat: Option<char>,
+    /// What is said in place of both greetings where the ente does not offer all its options.
+    pub greet_partial: Vec<Part>,
+}
+
+impl Menu {
+    /// The options that its keys choose, in their order.
+    pub fn options(&self) -> impl Iterator<Item = Choice> {
+        self.keys.values().filter_map(|target| match target {
+            Target::To(_, option) => *option,
+            Target::Back => None,
+        })
+    }
 }
 
 /// Where a key leads.
@@ -180,6 +192,8 @@ pub enum Part {
     ByOption(String),
     /// A prompt whose name ends in the reason of a refusal: `rifiuto_{reason}`.
     ByReason(String),
+    /// For each option of the menu that the ente offers a prompt whose name ends in it: `tasto_{options}`.
+    ByOffered(String),
     /// The day: weekday, number, month. Nothing where there is none.
     Day,
     /// The receipt number, digit by digit.
@@ -200,6 +214,7 @@ impl Part {
             "{opens}" => Self::Opens,
             "{closes}" => Self::Closes,
             "{outlook}" => Self::Outlook,
+            _ if text.ends_with("{options}") => Self::ByOffered(text.trim_end_matches("{options}").to_owned()),
             _ => match (text.strip_suffix("{option}"), text.strip_suffix("{reason}")) {
                 (Some(stem), _) => Self::ByOption(stem.to_owned()),
                 (_, Some(stem)) => Self::ByReason(stem.to_owned()),
@@ -216,6 +231,7 @@ impl fmt::Display for Part {
             Self::Prompt(name) => f.write_str(name),
             Self::ByOption(stem) => write!(f, "{stem}{{option}}"),
             Self::ByReason(stem) => write!(f, "{stem}{{reason}}"),
+            Self::ByOffered(stem) => write!(f, "{stem}{{options}}"),
             Self::Day => f.write_str("{day}"),
             Self::Receipt => f.write_str("{receipt}"),
             Self::Opens => f.write_str("{opens}"),
@@ -347,6 +363,8 @@ enum StateToml {
         #[serde(default)]
         greet_short: Vec<String>,
         #[serde(default)]
+        greet_partial: Vec<String>,
+        #[serde(default)]
         invalid_sound: Vec<String>,
         #[serde(default)]
         timeout_sound: Vec<String>,
@@ -466,6 +484,7 @@ impl Reader<'_> {
             StateToml::Menu {
                 greet_long,
                 greet_short,
+                greet_partial,
                 invalid_sound,
                 timeout_sound,
                 exit_sound,
@@ -489,7 +508,7 @@ impl Reader<'_> {
                 if let Some(key) = repeat.filter(|key| targets.contains_key(key)) {
                     self.wrong(format!("key {key} both repeats and leads elsewhere"));
                 }
-                Kind::Menu(Menu { prompting, keys: targets, repeat })
+                Kind::Menu(Menu { prompting, keys: targets, repeat, greet_partial: self.parts(greet_partial) })
             }
             StateToml::Digits {
                 greet_long,

@@ -165,7 +165,8 @@ pub(crate) struct Codes(HashSet<String>);
 
 impl Codes {
     fn new(picture: &Picture, work: &Work) -> Self {
-        let mut codes = Self::of(picture.children.values().map(|c| c.code.clone()));
+        let mut codes =
+            Self::of(picture.children.values().map(|c| c.code.clone()).chain(picture.retired.iter().map(|(code, _)| code.clone())));
         // What the files give is not drawn for another child before.
         codes.0.extend(work.children.iter().filter_map(|c| c.code.as_ref()).map(|code| code.as_str().to_owned()));
         codes

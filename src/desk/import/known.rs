@@ -23,6 +23,8 @@ pub(super) struct Picture {
     pub(super) closures: Vec<KnownClosure>,
     pub(super) children: BTreeMap<i64, ChildState>,
     pub(super) adults: BTreeMap<i64, AdultState>,
+    /// Codes that were replaced, each with the child that had it.
+    pub(super) retired: Vec<(String, i64)>,
 }
 
 impl Picture {
@@ -44,6 +46,7 @@ impl Picture {
             closures: tx.known_closures(ente, from).await?,
             children: tx.child_states(ente).await?,
             adults: tx.adult_states(ente).await?,
+            retired: tx.retired_codes(ente).await?,
         })
     }
 }

@@ -297,7 +297,10 @@ impl Planner<'_> {
         let (roster, picture) = (self.roster, self.picture);
         let mut known = KnownChildren::new(&picture.children);
         let adults = KnownAdults::new(&picture.adults);
-        let mut codes: HashMap<&str, Option<i64>> = picture.children.iter().map(|(id, c)| (c.code.as_str(), Some(*id))).collect();
+        // A code that was replaced stays its child's: an old letter must not cancel another child's meal.
+        let retired = picture.retired.iter().map(|(code, id)| (code.as_str(), Some(*id)));
+        let mut codes: HashMap<&str, Option<i64>> =
+            retired.chain(picture.children.iter().map(|(id, c)| (c.code.as_str(), Some(*id)))).collect();
         let mut rows: Vec<Option<i64>> = vec![None; roster.guardians.len()];
         let mut seen: Vec<bool> = vec![false; roster.guardians.len()];
         for child in &roster.children {

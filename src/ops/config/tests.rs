@@ -42,6 +42,10 @@ fn so_it_is_with_every_setting_in_use() {
     let numbers: Vec<_> = config.numbers().map(|(trunk, n)| (trunk, n.called.as_str())).collect();
     assert_eq!(numbers, [(None, "800123456"), (Some("registrato"), "0182970000")]);
     assert!(!format!("{sip:?}").contains("password of"), "no password is ever shown");
+    let (smtp, pace) = config.mail().unwrap();
+    assert_eq!((smtp.host.as_str(), smtp.port, pace), ("localhost", 25, crate::ops::smtp::Pace::default()));
+    assert_eq!(smtp.credentials.as_ref().unwrap().1, "password of MAIL_PASSWORD");
+    assert!(!format!("{smtp:?}").contains("password of"));
 }
 
 fn said(text: &str) -> String {
@@ -133,4 +137,21 @@ fn a_trace_goes_somewhere_or_is_left_out() {
     assert_eq!((trace.hep_node, trace.callers), (2_001, vec!["3471234567".to_owned()]));
     let nowhere = Config::parse("x.toml", &format!("{GOOD}\n[trace]\n"), &|_| None).unwrap_err();
     assert!(nowhere.to_string().contains("[trace] goes nowhere"), "{nowhere}");
+}
+
+#[test]
+fn what_is_wrong_with_the_mail_server_is_told_with_its_line() {
+    let with = |section: &str| Config::parse("x.toml", &format!("{GOOD}\n[mail]\n{section}"), &|_| Some("geheim".into()));
+    let said = |section: &str| match with(section) {
+        Err(ConfigError::Problems(list)) => list.join("\n"),
+        other => panic!("{other:?}"),
+    };
+    let told = [
+        said("host = \"mail.example\"\nfrom = \"mensa\""),
+        said("host = \"mail.example\"\nfrom = \"a@b.example\"\ntls = \"none\"\nuser = \"x\"\npassword_env = \"P\""),
+        said("host = \"mail.example\"\nfrom = \"a@b.example\"\nuser = \"x\""),
+        said("host = \"mail.example\"\nfrom = \"a@b.example\"\nper_minute = 0"),
+    ];
+    insta::assert_snapshot!(told.join("\n"));
+    assert!(with("host = \"localhost\"\nfrom = \"a@b.example\"\ntls = \"none\"\nuser = \"x\"\npassword_env = \"P\"").is_ok());
 }

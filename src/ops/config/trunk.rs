@@ -232,7 +232,7 @@ fn peers(list: &[String], usual: Transport, wrong: &mut impl FnMut(String)) -> V
 }
 
 /// The password, from an environment variable or a file: never from the configuration itself.
-fn password(
+pub(super) fn password(
     place: (&Option<String>, &Option<PathBuf>),
     whose: &str,
     environment: Environment<'_>,

@@ -389,7 +389,7 @@ async fn child_page(office: &Office, page: Page, id: i64, query: Option<&str>, c
     let calls: Vec<_> = file.calls.iter().map(call).collect();
     let mut corrections = Vec::new();
     for c in &file.corrections {
-        let (_, becomes, _) = state_in_words(c.state()?);
+        let (_, becomes, _) = state_in_words(c.becomes);
         corrections.push(Corrected {
             day: day_in_words(c.day),
             becomes,

@@ -132,6 +132,13 @@ pub fn shown(kind: FileKind, name: &str, bytes: impl Into<Body>) -> Answer {
     file(kind, name, bytes.into(), "inline")
 }
 
+/// A picture within a page.
+pub fn picture(media_type: &'static str, bytes: impl Into<Body>) -> Answer {
+    let mut response: Response = bytes.into().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    Ok(response)
+}
+
 fn file(kind: FileKind, name: &str, body: Body, how: &str) -> Answer {
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(80).collect();
     let disposition = format!("{how}; filename=\"{name}.{}\"", kind.ending());

@@ -50,6 +50,7 @@
 
 mod area;
 pub mod assets;
+mod chart;
 mod errors;
 mod fields;
 pub mod files;
@@ -59,18 +60,23 @@ mod html;
 pub mod list;
 pub mod live;
 mod login;
+mod mail;
 mod page;
 mod seal;
 
 // Areas: one line each here and in `areas`.
 mod behalf;
+mod calendar;
+mod calendar_change;
 mod child_edit;
 mod children;
 mod families;
 mod imports;
+mod letters;
 mod new_year;
 mod people;
 mod profile;
+mod settings;
 mod today;
 mod trail;
 
@@ -100,11 +106,23 @@ use crate::{
 
 /// The areas, in the order of the menu.
 fn areas() -> Vec<Area> {
-    vec![today::area(), children::area(), families::area(), people::area(), trail::area(), profile::area()]
+    vec![
+        today::area(),
+        calendar::area(),
+        children::area(),
+        families::area(),
+        letters::area(),
+        people::area(),
+        trail::area(),
+        settings::area(),
+        profile::area(),
+    ]
 }
 
 /// Uploads that are read at once: each may take 10 MB.
 const UPLOADS: usize = 8;
+/// Documents that are set at once.
+const PRESSES: usize = 2;
 /// Live parts at once.
 const STREAMS: usize = 500;
 
@@ -131,6 +149,8 @@ pub struct Office {
     sealer: Sealer,
     menu: Vec<MenuItem>,
     uploads: Semaphore,
+    /// Letters that are set at once: each takes a processor.
+    presses: Semaphore,
     streams: Arc<Semaphore>,
 }
 
@@ -146,6 +166,7 @@ impl Office {
             sealer,
             menu,
             uploads: Semaphore::new(UPLOADS),
+            presses: Semaphore::new(PRESSES),
             streams: Arc::new(Semaphore::new(STREAMS)),
         }))
     }

@@ -106,7 +106,7 @@ fn reply(request: &Request, step: u8) -> Reply {
         _ if step % 7 == 0 => Reply::Unavailable,
         Request::Hours => {
             let time = |hour| NaiveTime::from_hms_opt(hour, u32::from(step) % 60, 0).expect("a time");
-            Reply::Hours(LineHours { open: step % 2 == 0, opens: time(18), closes: time(9) })
+            Reply::Hours(LineHours { open: step % 2 == 0, opens: time(18), closes: time(9), offered: Default::default() })
         }
         Request::Identify { .. } => Reply::Identified(match step % 3 {
             0 => Identification::Known(Identified { child: ChildId(1) }),

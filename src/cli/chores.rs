@@ -1,0 +1,65 @@
+//! What a node does by itself, beside closing the days: mail, and forgetting what is old.
+
+use std::time::Duration;
+
+use chrono::Timelike as _;
+use tracing::{info, warn};
+
+use crate::{
+    desk::{Desk, mail::Round},
+    ops::smtp::{Courier, Pace},
+    store::Ente,
+};
+
+/// How often the queue is looked into while nothing is due.
+const IDLE: Duration = Duration::from_secs(5);
+/// How long the server is left alone once it is away: at first, and at most.
+const AWAY: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(5));
+
+/// Hands mail over as long as there is any; a server that is away is asked ever less often.
+pub async fn send_mail(desk: Desk, courier: impl Courier, pace: Pace) {
+    let mut away = AWAY.0;
+    loop {
+        let wait = match desk.send_next_mail(&courier, pace).await {
+            Ok(Round::Ended | Round::Postponed) => {
+                away = AWAY.0;
+                Duration::ZERO
+            }
+            Ok(Round::Idle) => IDLE,
+            Ok(Round::Enough) => Duration::from_secs(1),
+            Ok(Round::Away) => {
+                let wait = away;
+                warn!(wait_s = wait.as_secs(), "the mail server is away");
+                away = (away * 2).min(AWAY.1);
+                wait
+            }
+            Err(error) => {
+                warn!(%error, "mail");
+                AWAY.0
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// The hour of the night, in the ente's time, at which what is old is forgotten: nobody calls.
+const NIGHT: u32 = 3;
+
+/// Forgets what has been kept long enough, every night.
+pub async fn forget_what_is_old(desk: Desk, ente: Ente) {
+    let mut last = None;
+    loop {
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        let local = ente.window.local(desk.clock().now());
+        if local.hour() != NIGHT || last == Some(local.date()) {
+            continue;
+        }
+        match desk.forget_what_is_old(ente.id).await {
+            Ok(done) => {
+                info!(ente = ente.slug, calls = done.calls, trail = done.trail, mails = done.mails, children = done.children, "forgotten");
+                last = Some(local.date());
+            }
+            Err(error) => warn!(ente = ente.slug, %error, "old data could not be deleted; trying again"),
+        }
+    }
+}
