@@ -137,8 +137,9 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
         started: std::time::Instant::now(),
         enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
     };
+    let api = web::api::router(setup.desk.clone(), setup.office.clone());
     let office = Office::new(setup.desk.clone(), Some(server.monitor()), setup.office).await?;
-    let pages = web::router(web).merge(office::router(&office)).into_make_service_with_connect_info::<SocketAddr>();
+    let pages = web::router(web).merge(office::router(&office)).merge(api).into_make_service_with_connect_info::<SocketAddr>();
     let pages = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, pages).await {
             error!(%error, "HTTP has ended");

@@ -1,5 +1,6 @@
 //! The desk: use cases, one transaction each (design §2).
 
+pub mod access;
 pub mod archive;
 pub mod audit;
 pub mod behalf;
@@ -12,6 +13,7 @@ pub mod codes;
 pub mod explain;
 pub mod export;
 pub mod family;
+pub mod feed;
 pub mod guard;
 pub mod hours;
 pub mod import;

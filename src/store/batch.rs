@@ -105,10 +105,11 @@ fn references(kind: &str) -> Option<&'static str> {
         "class" => {
             "SELECT (SELECT COUNT(*) FROM child WHERE class_id = $1) + (SELECT COUNT(*) FROM closure WHERE class_id = $1 AND withdrawn_at IS NULL)
                 + (SELECT COUNT(*) FROM class_return WHERE class_id = $1)
-                + (SELECT COUNT(*) FROM meal WHERE class_id = $1 LIMIT 1)"
+                + (SELECT COUNT(*) FROM meal WHERE class_id = $1) + (SELECT COUNT(*) FROM meal_correction WHERE class_id = $1)"
         }
         "adult" => {
-            "SELECT (SELECT COUNT(*) FROM child_guardian WHERE guardian_id = $1) + (SELECT COUNT(*) FROM child_delegate WHERE guardian_id = $1)"
+            "SELECT (SELECT COUNT(*) FROM child_guardian WHERE guardian_id = $1) + (SELECT COUNT(*) FROM child_delegate WHERE guardian_id = $1)
+                + (SELECT COUNT(*) FROM letter WHERE guardian_id = $1)"
         }
         _ => return None,
     })

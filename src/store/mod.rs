@@ -10,6 +10,7 @@ mod call;
 mod child;
 mod correction;
 mod ente;
+mod feed;
 mod guard;
 mod kitchen;
 mod letter;
@@ -24,6 +25,7 @@ mod roster;
 mod search;
 mod session;
 mod settings;
+mod token;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -44,6 +46,7 @@ pub use self::{
     child::{ChildRow, EnrolledChild},
     correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
     ente::Ente,
+    feed::{FeedChild, FeedOperation},
     guard::{GuessCounts, WrongCaller},
     kitchen::{ChannelCount, KitchenRecipient, Moment},
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
@@ -57,6 +60,7 @@ pub use self::{
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
+    token::{NewToken, TokenRow},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};

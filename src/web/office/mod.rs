@@ -72,6 +72,7 @@ mod child_edit;
 mod children;
 mod families;
 mod imports;
+mod keys;
 mod letters;
 mod new_year;
 mod people;
@@ -113,6 +114,7 @@ fn areas() -> Vec<Area> {
         families::area(),
         letters::area(),
         people::area(),
+        keys::area(),
         trail::area(),
         settings::area(),
         profile::area(),
