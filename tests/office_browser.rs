@@ -26,6 +26,8 @@ async fn every_page_of_the_frame_is_accessible_and_fits_a_phone() {
         ("persone", "/ufficio/persone"),
         ("persona-nuova", "/ufficio/persone/nuova"),
         ("persona", "/ufficio/persone/1"),
+        ("chiavi", "/ufficio/chiavi"),
+        ("chiave-nuova", "/ufficio/chiavi/nuova"),
         ("registro", "/ufficio/registro"),
         ("registro-voce", "/ufficio/registro/1"),
         ("profilo", "/ufficio/profilo"),

@@ -203,8 +203,13 @@ async fn prepare(desk: &Desk) -> anyhow::Result<Ente> {
     if !has_school_ahead(today.checked_add_days(Days::new(1)).unwrap_or(today)) {
         year += 1;
     }
-    let roster = demo_roster(year, &mut code)?;
-    if desk.school_year(id).await?.as_deref() < roster.calendar.school_year.as_deref() {
+    let mut roster = demo_roster(year, &mut code)?;
+    let known = desk.school_year(id).await?;
+    if known.is_some() {
+        // Who has a code keeps it, also where it was replaced meanwhile; a newcomer's is drawn past all that are or were given out.
+        roster.children.iter_mut().for_each(|child| child.code = None);
+    }
+    if known.as_deref() < roster.calendar.school_year.as_deref() {
         desk.import(id, &roster).await?;
     }
     Ok(desk.ente(Some("demo")).await?)
