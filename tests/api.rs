@@ -287,7 +287,7 @@ async fn an_order_is_done_once_and_the_rule_explains_what_it_refuses() {
             (school.children[1].0, cancel.clone()),
         ] {
             let answer = client.order(other, "chiave-0001", &order).await;
-            assert_eq!((answer.status, answer.code()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"), "{order}");
+            assert_eq!((answer.status, answer.code()), (StatusCode::CONFLICT, "idempotency_key_reused"), "{order}");
         }
         assert_eq!(client.get("/operations").await.body["operations"].as_array().unwrap().len(), 1);
         // Another token's keys are its own.
@@ -355,7 +355,7 @@ async fn two_requests_of_one_key_at_once_do_one_thing() {
         );
         let mut statuses = [one.status.as_u16(), other.status.as_u16()];
         statuses.sort_unstable();
-        assert_eq!(statuses, [200, 422], "{} {}", one.body, other.body);
+        assert_eq!(statuses, [200, 409], "{} {}", one.body, other.body);
     })
     .await;
 }

@@ -596,6 +596,8 @@ async fn an_adult_to_whom_a_letter_went_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_code_is_told_to_the_other_clerk_and_outlives_a_new_year_and_its_undoing() {
     each_database(async |school| {
+        // There are higher classes: the first one goes up.
+        school.desk_at(MONDAY_EVENING).import(school.ente, &more()).await.unwrap();
         let (desk, actor, child) = (summer(&school).await, clerk(&school), school.children[0]);
         let code = async || desk.show_code(&actor, child).await.unwrap();
         let file = desk.child_file(school.ente, child, day("2026-10-12"), day("2026-10-12")).await.unwrap();
@@ -633,6 +635,7 @@ async fn a_replaced_code_is_told_to_the_other_clerk_and_outlives_a_new_year_and_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_that_another_child_had_is_not_given_back() {
     each_database(async |school| {
+        school.desk_at(MONDAY_EVENING).import(school.ente, &more()).await.unwrap();
         let (desk, actor) = (summer(&school).await, clerk(&school));
         let new = NewYear { fresh_codes: true, ..next_year(&[]) };
         let plan = desk.plan_rollover(school.ente, &new).await.unwrap();

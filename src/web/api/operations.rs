@@ -149,9 +149,14 @@ fn key_of(headers: &HeaderMap) -> Result<&str, Problem> {
     ),
     request_body = NewOperation,
     responses(
-        (status = 200, description = "It stands.", body = Operation),
-        (status = 409, description = "The rule has refused it.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The body is not as described, or the key was used for another order.", body = Problem, content_type = "application/problem+json"),
+        (
+            status = 200,
+            description = "It stands.",
+            body = Operation,
+            links(("receipt" = (operation_id = "receipt", parameters(("receipt" = "$response.body#/receipt")))))
+        ),
+        (status = 409, description = "The rule has refused it, or the key was used for another order (`idempotency_key_reused`).", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The body is not as described.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn operate(

@@ -128,10 +128,10 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", "Something is broken", "The answer cannot be written.")
     }
 
-    /// 422: the key was used for another order.
+    /// 409: the key was used for another order.
     pub fn key_reused() -> Self {
         Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
+            StatusCode::CONFLICT,
             "idempotency_key_reused",
             "Idempotency key reused",
             "Another order was sent under this Idempotency-Key. Nothing was done.",
