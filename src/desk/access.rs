@@ -265,7 +265,7 @@ impl Desk {
         if !token.holds(at) {
             return Ok(Shown::Over(token));
         }
-        if token.row.used_at.is_none_or(|used| at - used >= TOUCH) || token.row.used_from.as_deref() != Some(address) {
+        if token.row.used_at.is_none_or(|used| at - used >= TOUCH) {
             let mut tx = self.db.write().await?;
             tx.touch_token(token.row.id, at, address).await?;
             tx.commit().await?;

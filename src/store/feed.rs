@@ -55,14 +55,17 @@ impl TryFrom<Row> for FeedOperation {
 
 impl Db {
     /// Begins a transaction that only reads, once the operations of the ente that are under way have been committed or given up: they have
-    /// their row numbers already, and who reads on from a later number would never see them. Keep it short: new ones wait meanwhile.
-    /// SQLite's one writer hands out numbers in the order of the commits.
+    /// their row numbers already, and who reads on from a later number would never see them. New ones wait meanwhile: keep it short; it gives
+    /// up itself rather than hold them up for long. SQLite's one writer hands out numbers in the order of the commits.
     pub async fn read_settled(&self, ente: EnteId) -> Result<Tx, StoreError> {
         match self {
             Self::Sqlite { .. } => self.read().await,
             Self::Postgres(pool) => {
                 // Each statement has its own picture: the one after the lock sees what was waited for.
                 let mut tx = Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY").await?);
+                if let Tx::Postgres(tx) = &mut tx {
+                    sqlx::query("SET LOCAL lock_timeout = '1s'").execute(&mut **tx).await?;
+                }
                 tx.shut_day(ente.0).await?;
                 Ok(tx)
             }

@@ -43,7 +43,7 @@ pub(super) struct ChildrenQuery {
 /// A page of children.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Children {
-    children: Vec<Child>,
+    items: Vec<Child>,
     /// Send it as `after` to read on.
     cursor: i64,
     /// There are more.
@@ -114,7 +114,7 @@ pub(super) async fn list(
     let rows = api.desk.feed_children(caller.ente(), school, class, after, limit + 1).await?;
     caller.note(Scope::Children, READ).await?;
     let (rows, cursor, more) = paged(rows, limit, after, |c| c.id);
-    Ok(Json(Children { children: rows.into_iter().map(|child| Child::of(child, &caller)).collect(), cursor, more }))
+    Ok(Json(Children { items: rows.into_iter().map(|child| Child::of(child, &caller)).collect(), cursor, more }))
 }
 
 /// One child

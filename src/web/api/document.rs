@@ -17,7 +17,7 @@ use utoipa::{
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{
-    problem::{self, Problem},
+    problem::{self, Told},
     values::tagged,
 };
 use crate::desk::access::Scope;
@@ -32,8 +32,8 @@ pub(super) fn frame() -> OpenApi {
     let mut components = Components::new();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The token that the office has made: `vg_…`.")).build();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    let mut schemas = vec![(Problem::name().into_owned(), <Problem as utoipa::PartialSchema>::schema())];
-    Problem::schemas(&mut schemas);
+    let mut schemas = vec![(Told::name().into_owned(), <Told as utoipa::PartialSchema>::schema())];
+    Told::schemas(&mut schemas);
     components.schemas.extend(schemas);
     let info = InfoBuilder::new().title("Voce Guida").version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT));
     OpenApiBuilder::new().info(info).components(Some(components)).build()
@@ -77,7 +77,7 @@ fn describe(scope: Scope, method: &HttpMethod, operation: &mut Operation) {
         problems.push(("415", "The body is not application/json.", None));
     }
     for (status, text, header) in problems {
-        let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+        let content = Content::new(Some(Ref::from_schema_name(Told::name())));
         let mut response = ResponseBuilder::new().description(text).content(problem::MEDIA_TYPE, content);
         if let Some(header) = header {
             let schema = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
@@ -96,6 +96,6 @@ fn has_tag(response: &RefOr<utoipa::openapi::Response>) -> bool {
 }
 
 /// `/api/v1/openapi.json`.
-pub(super) async fn serve(description: OpenApi, headers: HeaderMap) -> Response {
-    tagged(&headers, &description).unwrap_or_else(IntoResponse::into_response)
+pub(super) fn serve(description: &OpenApi, headers: &HeaderMap) -> Response {
+    tagged(headers, description).unwrap_or_else(IntoResponse::into_response)
 }

@@ -83,8 +83,8 @@ impl<K: Eq + Hash> Buckets<K> {
         self.own.entry(key).or_insert(full).take(pace, now)
     }
 
-    /// Could one be taken out?
-    fn is_empty(&self, key: &K, now: Instant) -> bool {
+    /// Could none be taken out?
+    fn is_drained(&self, key: &K, now: Instant) -> bool {
         let bucket = self.own.get(key).or_else(|| self.shared.as_ref().filter(|_| self.own.len() >= MOST));
         bucket.is_some_and(|bucket| bucket.level(self.pace, now) < 1.0)
     }
@@ -95,7 +95,7 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 
     /// Is none kept?
-    pub fn has_none(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.own.is_empty()
     }
 }
@@ -145,7 +145,7 @@ impl Default for Gate {
 fn counted(address: &str) -> IpAddr {
     match address.parse().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        v4 => v4,
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -154,7 +154,7 @@ impl Gate {
     /// same address do not shut it out.
     pub fn may_show(&mut self, address: &str, now: Instant) -> bool {
         let address = counted(address);
-        self.known.has(&address, now) || !self.strangers.is_empty(&address, now)
+        self.known.has(&address, now) || !self.strangers.is_drained(&address, now)
     }
 
     /// A token from this address is none.

@@ -18,7 +18,10 @@ mod receipts;
 mod schools;
 mod values;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    future::ready,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -92,7 +95,7 @@ pub fn router(desk: Desk, settings: OfficeSettings) -> Router {
     }
     let (router, description) = router.split_for_parts();
     router
-        .route("/api/v1/openapi.json", get(move |headers: HeaderMap| document::serve(description.clone(), headers)))
+        .route("/api/v1/openapi.json", get(move |headers: HeaderMap| ready(document::serve(&description, &headers))))
         .route("/api/v1", any(|| async { Problem::not_found() }))
         .route("/api/v1/{*rest}", any(|| async { Problem::not_found() }))
         .method_not_allowed_fallback(|| async { Problem::method() })

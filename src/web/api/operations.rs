@@ -13,6 +13,7 @@ use super::{
     Api, Problem,
     auth::Caller,
     extract::{InBody, InPath, InQuery},
+    problem::Told,
     values::{ChildPath, Day, Id, after_of, choice_schema, limit_of, paged, reason_schema},
 };
 use crate::{
@@ -36,8 +37,9 @@ pub(super) struct Operation {
     at: DateTime<Utc>,
     /// How it came in: `phone`, `web` (portal and this API), `office`.
     channel: String,
+    #[serde(rename = "operation")]
     #[schema(schema_with = choice_schema)]
-    operation: Choice,
+    choice: Choice,
     /// The day it falls on, or would have; null where the rule found none.
     #[schema(required)]
     day: Option<Day>,
@@ -69,7 +71,7 @@ impl From<FeedOperation> for Operation {
             child: child.0,
             at: operation.at,
             channel: operation.channel,
-            operation: operation.choice,
+            choice: operation.choice,
             day: day.map(Day),
             until: operation.until.map(Day),
             accepted,
@@ -155,8 +157,8 @@ fn key_of(headers: &HeaderMap) -> Result<&str, Problem> {
             body = Operation,
             links(("receipt" = (operation_id = "receipt", parameters(("receipt" = "$response.body#/receipt")))))
         ),
-        (status = 409, description = "The rule has refused it, or the key was used for another order (`idempotency_key_reused`).", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The body is not as described.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The rule has refused it, or the key was used for another order (`idempotency_key_reused`).", body = Told, content_type = "application/problem+json"),
+        (status = 422, description = "The body is not as described.", body = Told, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn operate(
@@ -208,7 +210,7 @@ pub(super) struct OperationsQuery {
 /// A page of operations.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Operations {
-    operations: Vec<Operation>,
+    items: Vec<Operation>,
     /// Send it as `after` to read on, now or when there may be news.
     cursor: i64,
     /// There are more already.
@@ -236,5 +238,5 @@ pub(super) async fn since(
     let rows = api.desk.feed_operations(caller.ente(), child, after, limit + 1).await?;
     caller.note(Scope::Operations, "ha letto operazioni").await?;
     let (rows, cursor, more) = paged(rows, limit, after, |o| o.operation.id);
-    Ok(Json(Operations { operations: rows.into_iter().map(Operation::from).collect(), cursor, more }))
+    Ok(Json(Operations { items: rows.into_iter().map(Operation::from).collect(), cursor, more }))
 }

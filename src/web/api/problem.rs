@@ -18,9 +18,14 @@ use crate::{
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// Why a request was not done: what every handler's error is. Boxed, as it is seldom and answers are many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem(Box<Told>);
+
 /// Why a request was not done. `code` stays the same for the same cause; texts may change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct Told {
     /// The kind of problem, as a URI made from `code`.
     #[serde(rename = "type")]
     #[schema(example = "urn:voceguida:problem:too_late")]
@@ -51,7 +56,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Told {
             kind: format!("urn:voceguida:problem:{code}"),
             title: title.to_owned(),
             status: status.as_u16(),
@@ -61,7 +66,12 @@ impl Problem {
             receipt: None,
             retry_after: None,
             challenge: None,
-        }
+        }))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Told)) -> Self {
+        change(&mut self.0);
+        self
     }
 
     /// 404: nothing is there, or it is somebody else's.
@@ -94,33 +104,29 @@ impl Problem {
     /// 401: no token, or one that does not hold.
     pub fn token(code: &str, detail: &str) -> Self {
         let error = if code == "token_missing" { "" } else { ", error=\"invalid_token\"" };
-        Self {
-            challenge: Some(format!("Bearer realm=\"voceguida\"{error}")),
-            ..Self::new(StatusCode::UNAUTHORIZED, code, "A token is needed", detail)
-        }
+        Self::new(StatusCode::UNAUTHORIZED, code, "A token is needed", detail)
+            .with(|told| told.challenge = Some(format!("Bearer realm=\"voceguida\"{error}")))
     }
 
     /// 403: the token does not have this scope.
     pub fn scope(scope: Scope) -> Self {
-        Self {
-            challenge: Some(format!("Bearer realm=\"voceguida\", error=\"insufficient_scope\", scope=\"{scope}\"")),
-            ..Self::new(StatusCode::FORBIDDEN, "scope_missing", "Not allowed", format!("This token does not have the scope {scope}."))
-        }
+        let challenge = format!("Bearer realm=\"voceguida\", error=\"insufficient_scope\", scope=\"{scope}\"");
+        Self::new(StatusCode::FORBIDDEN, "scope_missing", "Not allowed", format!("This token does not have the scope {scope}."))
+            .with(|told| told.challenge = Some(challenge))
     }
 
     /// 429: too fast; try again after so long.
     pub fn too_fast(wait: Duration) -> Self {
         // Rounded up: whoever comes then is let in.
         let seconds = wait.as_secs() + 1;
-        Self {
-            retry_after: Some(seconds),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests", format!("Try again in {seconds} s."))
-        }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests", format!("Try again in {seconds} s."))
+            .with(|told| told.retry_after = Some(seconds))
     }
 
     /// 409: the rule has refused it.
     pub fn refused(reason: &str, conclusion: String, steps: Vec<String>, receipt: String) -> Self {
-        Self { steps: Some(steps), receipt: Some(receipt), ..Self::new(StatusCode::CONFLICT, reason, "Refused by the rule", conclusion) }
+        Self::new(StatusCode::CONFLICT, reason, "Refused by the rule", conclusion)
+            .with(|told| (told.steps, told.receipt) = (Some(steps), Some(receipt)))
     }
 
     /// 500: an answer that cannot be written.
@@ -154,22 +160,21 @@ impl From<StoreError> for Problem {
         if cause.is_lasting() {
             return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", "Something is broken", "It is in the server's log.");
         }
-        Self {
-            retry_after: Some(5),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available", "The database does not answer. Try again shortly.")
-        }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available", "The database does not answer. Try again shortly.")
+            .with(|told| told.retry_after = Some(5))
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let Self(told) = self;
+        let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&told).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = told.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(challenge) = self.challenge.and_then(|text| HeaderValue::from_str(&text).ok()) {
+        if let Some(challenge) = told.challenge.and_then(|text| HeaderValue::from_str(&text).ok()) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response

@@ -85,7 +85,7 @@ pub(super) struct ClassesQuery {
 /// A page of classes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Classes {
-    classes: Vec<Class>,
+    items: Vec<Class>,
     /// Send it as `after` to read on.
     cursor: i64,
     /// There are more.
@@ -124,6 +124,6 @@ pub(super) async fn classes(
     rows.retain(|c| c.id > after && fits(query.school, c.school) && fits(query.school_year, c.year));
     rows.sort_by_key(|c| c.id);
     let (rows, cursor, more) = paged(rows, limit, after, |c| c.id);
-    let classes = rows.into_iter().map(|c| Class { id: c.id, school: c.school, school_year: c.year, name: c.name }).collect();
-    tagged(&headers, &Classes { classes, cursor, more })
+    let items = rows.into_iter().map(|c| Class { id: c.id, school: c.school, school_year: c.year, name: c.name }).collect();
+    tagged(&headers, &Classes { items, cursor, more })
 }
