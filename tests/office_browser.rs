@@ -50,6 +50,32 @@ async fn every_page_of_the_frame_is_accessible_and_fits_a_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_seen_once_and_revoked() {
+    let world = World::new().await;
+    let browser = Chromium::start(&world).await;
+    browser.log_in("admin").await;
+    browser.until_it_says("Buon lavoro").await;
+    browser.open("/ufficio/chiavi/nuova").await;
+    browser.fill("nome", "Centro cottura").await;
+    for scope in ["counts:read", "schools:read"] {
+        let script = format!("document.getElementById('permessi-{scope}').click()");
+        browser.client.execute(&script, Vec::new()).await.unwrap();
+    }
+    browser.press("Crea la chiave").await;
+    browser.until_it_says("Non si può rivedere").await;
+    for size in [Size::Phone, Size::Desktop] {
+        browser.resize(size).await;
+        browser.look_here("chiave-fatta", size).await;
+    }
+    browser.look_at("chiavi-attive", "/ufficio/chiavi").await;
+    browser.look_at("chiave-revoca", "/ufficio/chiavi/1/revoca").await;
+    browser.press("Revoca la chiave").await;
+    browser.until_it_says("da questo momento non apre più nulla").await;
+    assert_eq!(browser.path().await, "/ufficio/chiavi");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_passkey_is_made_and_then_opens_the_door() {
     let world = World::new().await;
     let browser = Chromium::start(&world).await;
