@@ -83,7 +83,8 @@ impl Tx {
                 AND (k.enrolled_first IS NULL OR k.enrolled_first <= $2) AND (k.enrolled_last IS NULL OR k.enrolled_last >= $2)
             ORDER BY k.id";
         let rows: Vec<PupilRow> = on!(self, |c| sqlx::query_as(SQL).bind(school).bind(day).bind(entered_by).fetch_all(c))?;
-        let typed = |r: PupilRow| Ok(NewMeal { child: ChildId(r.child_id), class_id: r.class_id, diet: r.diet, state: state_from(r.state)? });
+        let typed =
+            |r: PupilRow| Ok(NewMeal { child: ChildId(r.child_id), class_id: r.class_id, diet: r.diet, state: state_from(r.state)? });
         rows.into_iter().map(typed).collect()
     }
 
