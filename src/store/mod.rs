@@ -51,7 +51,7 @@ pub use self::{
     kitchen::{ChannelCount, KitchenRecipient, Moment},
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
-    meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
+    meal::{HeadCount, NewMeal, SchoolToClose},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,
     people::{AdultState, ChildState, Versioned},
