@@ -36,7 +36,7 @@ use crate::{
         line::{Line, Route},
         log::DeskLog,
         plan::Plan,
-        prompts::PromptLibrary,
+        prompts::{PromptLibrary, Shelf},
     },
     web::{
         self, Guide, Web,
@@ -90,7 +90,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     setup.desk = setup.desk.with_mail(setup.mail.is_some());
     // Encoding in G.722 takes its time: only where a trunk may use it.
     let wideband = setup.sip.trunks.iter().any(|trunk| trunk.codecs.contains(&Codec::G722));
-    let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts, wideband)?));
+    let shelf = Arc::new(Shelf::new(load_prompts(&setup.prompts, wideband)?, wideband));
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
     let mut routes = HashMap::new();
     let mut trunk_routes = HashMap::new();
@@ -99,7 +99,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
         let plan = if let Some(plan) = plans.get(path) {
             Arc::clone(plan)
         } else {
-            let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &library.load())?));
+            let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &shelf.delivered())?));
             plans.insert(path.clone(), Arc::clone(&plan));
             plan
         };
@@ -118,7 +118,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     }
     let smtp = setup.mail.map(|(config, pace)| Ok::<_, anyhow::Error>((Smtp::new(&config)?, pace))).transpose()?;
     let log = DeskLog::new(setup.desk.clone());
-    let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&library));
+    let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&shelf));
     let line = Arc::new(line.with_trunk_routes(trunk_routes));
 
     // Everything that can fail to start does so before the first call is taken.
@@ -156,7 +156,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => {
-                reload(&setup.prompts, wideband, &library, &plans);
+                reload(&setup.prompts, wideband, &shelf, &plans);
                 if let Some(config) = &setup.config {
                     reload_trace(config, &trace);
                 }
@@ -210,14 +210,14 @@ fn load_plan(path: &Path, library: &PromptLibrary) -> anyhow::Result<Plan> {
 }
 
 /// SIGHUP: prompts and plans anew, all or nothing; calls go on under what they began with.
-fn reload(directory: &Path, wideband: bool, library: &ArcSwap<PromptLibrary>, plans: &HashMap<PathBuf, Arc<ArcSwap<Plan>>>) {
+fn reload(directory: &Path, wideband: bool, shelf: &Shelf, plans: &HashMap<PathBuf, Arc<ArcSwap<Plan>>>) {
     let fresh = load_prompts(directory, wideband).and_then(|fresh| {
         let loaded = plans.iter().map(|(path, slot)| Ok((slot, load_plan(path, &fresh)?))).collect::<anyhow::Result<Vec<_>>>()?;
         Ok((fresh, loaded))
     });
     match fresh {
         Ok((fresh, loaded)) => {
-            library.store(Arc::new(fresh));
+            shelf.put_delivered(fresh);
             for (slot, plan) in loaded {
                 slot.store(Arc::new(plan));
             }

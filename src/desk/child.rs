@@ -2,7 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Desk, DeskError, ente_of, line::DayOutlook, operate::{Ground, calendar_of, ground}};
+use super::{
+    Desk, DeskError, ente_of,
+    line::DayOutlook,
+    operate::{Ground, calendar_of, ground},
+};
 use crate::{
     canteen::{ChildId, DayState, EnteId, calendar::NoService, window::Window},
     store::{ChildRow, StoredOperation},

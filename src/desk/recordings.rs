@@ -11,8 +11,8 @@ use super::{
     trail::{Actor, Subject, record},
 };
 use crate::canteen::EnteId;
-pub use crate::store::{RecordingRow, VoiceRow};
 use crate::store::{NewRecording, StoreError};
+pub use crate::store::{RecordingRow, VoiceRow};
 
 /// Versions of a prompt that are kept beside the one that is spoken.
 pub const MOST_VERSIONS: i64 = 10;
