@@ -40,7 +40,7 @@ use crate::{
     },
     web::{
         self, Guide, Web,
-        office::{self, Office, OfficeSettings},
+        office::{self, LineNumber, LineRoom, Office, OfficeSettings},
     },
 };
 
@@ -94,6 +94,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
     let mut routes = HashMap::new();
     let mut trunk_routes = HashMap::new();
+    let mut numbers = Vec::with_capacity(setup.numbers.len());
     for number in &setup.numbers {
         let path = &number.dialplan;
         let plan = if let Some(plan) = plans.get(path) {
@@ -103,6 +104,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
             plans.insert(path.clone(), Arc::clone(&plan));
             plan
         };
+        numbers.push(LineNumber { called: number.called.clone(), trunk: number.trunk.clone(), ente: number.ente, plan: Arc::clone(&plan) });
         let route = Route { ente: number.ente, plan };
         match &number.trunk {
             Some(trunk) => trunk_routes.insert((trunk.clone(), number.called.clone()), route),
@@ -116,6 +118,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
             setup.desk.close_days(ente.id, None, |day, meals| info!(ente = ente.slug, %day, meals, "day closed")).await?;
         }
     }
+    shelf.refresh(&setup.desk).await?;
     let smtp = setup.mail.map(|(config, pace)| Ok::<_, anyhow::Error>((Smtp::new(&config)?, pace))).transpose()?;
     let log = DeskLog::new(setup.desk.clone());
     let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&shelf));
@@ -137,7 +140,8 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
         started: std::time::Instant::now(),
         enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
     };
-    let office = Office::new(setup.desk.clone(), Some(server.monitor()), setup.office).await?;
+    let room = LineRoom { shelf: Arc::clone(&shelf), numbers };
+    let office = Office::with_line(setup.desk.clone(), Some(server.monitor()), setup.office, Some(room)).await?;
     let pages = web::router(web).merge(office::router(&office)).into_make_service_with_connect_info::<SocketAddr>();
     let pages = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, pages).await {
@@ -146,6 +150,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     });
     let mut chores = enti.iter().map(|ente| tokio::spawn(close_days(setup.desk.clone(), ente.clone()))).collect::<Vec<_>>();
     chores.extend(enti.iter().map(|ente| tokio::spawn(chores::forget_what_is_old(setup.desk.clone(), ente.clone()))));
+    chores.push(tokio::spawn(chores::follow_prompts(setup.desk.clone(), shelf.clone())));
     if let Some((smtp, pace)) = smtp {
         chores.push(tokio::spawn(chores::send_mail(setup.desk.clone(), smtp, pace)));
     }
