@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_spanned::Spanned;
 
 pub use decode::{DecodeError, LONGEST_S};
-pub use shelf::{Shelf, wav};
+pub use shelf::{Shelf, clip_of, wav};
 
 use crate::telephony::clip::Clip;
 
