@@ -5,7 +5,7 @@
 mod browser;
 mod office_support;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use browser::{Chromium, Size};
 use fantoccini::Locator;
@@ -41,6 +41,12 @@ async fn count(desk: &Desk, table: &str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&mut *tx).await.unwrap()
 }
 
+/// Chooses a file in a form.
+async fn choose(browser: &Chromium, name: &str, file: &Path) {
+    let field = browser.client.find(Locator::Css(&format!("[name={name}]"))).await.unwrap();
+    field.send_keys(file.to_str().unwrap()).await.unwrap();
+}
+
 async fn set(browser: &Chromium, name: &str, value: &str) {
     let script = format!("document.querySelector('[name={name}]').value = '{value}'");
     browser.client.execute(&script, Vec::new()).await.unwrap();
@@ -59,7 +65,7 @@ async fn a_clerk_tries_the_line_in_the_browser_and_nothing_is_written() {
     let code = demo_school(&world).await;
     let browser = Chromium::start(&world).await;
     browser.log_in("ufficio").await;
-    browser.until_it_says("Buon lavoro").await;
+    browser.until_it_says("Esci").await;
     browser.look_at("prova-linea", "/ufficio/linea/prova").await;
     let tables = ["operation", "meal", "mark", "suspension", "code_attempt", "call"];
     let before = {
@@ -90,5 +96,50 @@ async fn a_clerk_tries_the_line_in_the_browser_and_nothing_is_written() {
     for (table, before) in tables.iter().zip(before) {
         assert_eq!(count(&world.desk, table).await, before, "{table}");
     }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clerk_brings_a_recording_listens_takes_it_and_puts_the_old_one_back() {
+    let world = World::with_line().await;
+    let browser = Chromium::start(&world).await;
+    browser.log_in("ufficio").await;
+    browser.until_it_says("Esci").await;
+    browser.look_at("messaggi", "/ufficio/linea/messaggi").await;
+    browser.look_at("messaggio", "/ufficio/linea/messaggi/menu").await;
+    // What is no recording is told at its field.
+    let folder = tempfile::tempdir().unwrap();
+    let (garbage, huge) = (folder.path().join("foto.wav"), folder.path().join("enorme.wav"));
+    std::fs::write(&garbage, [7; 5_000]).unwrap();
+    std::fs::write(&huge, vec![0; 11 << 20]).unwrap();
+    choose(&browser, "registrazione", &garbage).await;
+    browser.press("Carica e controlla").await;
+    browser.until_it_says("Non è una registrazione che si possa leggere").await;
+    browser.assert_accessible().await;
+    choose(&browser, "registrazione", &huge).await;
+    browser.press("Carica e controlla").await;
+    browser.until_it_says("al massimo 10 MB").await;
+    // A tone in place of a sentence: it may be used, but is spoken of.
+    browser.open("/ufficio/linea/messaggi/menu").await;
+    let tone = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/audio/tone.m4a");
+    choose(&browser, "registrazione", &tone).await;
+    browser.press("Carica e controlla").await;
+    browser.until_it_says("È molto breve").await;
+    let script = "const done = arguments[0]; const voice = document.querySelector('audio'); voice.muted = true;
+        voice.onended = () => done(voice.duration); voice.onerror = () => done(-1); voice.play().catch((e) => done(String(e)));";
+    let length = browser.client.execute_async(script, Vec::new()).await.unwrap();
+    assert!(length.as_f64().is_some_and(|s| (0.5..2.0).contains(&s)), "the recording is played to its end: {length}");
+    // The refusals above are errors to the console.
+    browser.console_errors().await;
+    browser.look_here("messaggio-nuovo", Size::Desktop).await;
+    browser.press("Usa questa registrazione").await;
+    browser.until_it_says("le prossime chiamate sentiranno questa registrazione").await;
+    browser.look_here("messaggio-cambiato", Size::Desktop).await;
+    let shelf = &world.line.as_ref().unwrap().shelf;
+    let now = || shelf.library(world.ente).clip("menu").unwrap().duration_ms();
+    assert!(now() < 2_000, "{}", now());
+    browser.press("Rimetti quella di serie").await;
+    browser.until_it_says("di nuovo il messaggio di serie").await;
+    assert!(now() > 10_000, "{}", now());
     browser.close().await;
 }

@@ -14,7 +14,7 @@ use crate::canteen::EnteId;
 use crate::store::{NewRecording, StoreError};
 pub use crate::store::{RecordingRow, VoiceRow};
 
-/// Versions of a prompt that are kept beside the one that is spoken.
+/// Versions of a prompt that are kept, the newest; beside them the one that is spoken and the one that was spoken before.
 pub const MOST_VERSIONS: i64 = 10;
 /// Drafts of an ente.
 const MOST_DRAFTS: i64 = 20;
@@ -94,7 +94,7 @@ impl Desk {
 
     /// The versions of a prompt, newest first.
     pub async fn recordings(&self, ente: EnteId, prompt: &str) -> Result<Vec<RecordingRow>, DeskError> {
-        Ok(self.db.read().await?.recordings_of(ente, prompt, MOST_VERSIONS + 1).await?)
+        Ok(self.db.read().await?.recordings_of(ente, prompt, MOST_VERSIONS + 2).await?)
     }
 
     /// The prompts for which a recording of the office's is spoken.
@@ -123,7 +123,7 @@ impl Desk {
             tx.take_recording(actor.ente, id, at).await?;
         }
         tx.put_voice(actor.ente, prompt, recording, at, &actor.name).await?;
-        tx.forget_versions(actor.ente, prompt, MOST_VERSIONS).await?;
+        tx.forget_versions(actor.ente, prompt, MOST_VERSIONS, now).await?;
         let after = describe(&mut tx, actor.ente, recording).await?;
         let action = if recording.is_some() { "ha cambiato un messaggio della linea" } else { "ha rimesso un messaggio di serie" };
         record(&mut tx, at, actor, action, subject(prompt), Some(before), Some(after)).await?;

@@ -119,12 +119,12 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets all but the newest `most` versions of a prompt, and never the one that is spoken.
-    pub async fn forget_versions(&mut self, ente: EnteId, prompt: &str, most: i64) -> Result<(), StoreError> {
+    /// Forgets all but the newest `most` versions of a prompt, and never the one that is spoken, nor `before`, which was spoken until now.
+    pub async fn forget_versions(&mut self, ente: EnteId, prompt: &str, most: i64, before: Option<i64>) -> Result<(), StoreError> {
         const SQL: &str = "DELETE FROM recording WHERE ente_id = $1 AND prompt = $2 AND taken_at IS NOT NULL
-            AND id NOT IN (SELECT recording_id FROM prompt_voice WHERE ente_id = $1)
+            AND id <> $4 AND id NOT IN (SELECT recording_id FROM prompt_voice WHERE ente_id = $1)
             AND id NOT IN (SELECT id FROM recording WHERE ente_id = $1 AND prompt = $2 AND taken_at IS NOT NULL ORDER BY id DESC LIMIT $3)";
-        run!(self, sqlx::query(SQL).bind(ente.0).bind(prompt).bind(most));
+        run!(self, sqlx::query(SQL).bind(ente.0).bind(prompt).bind(most).bind(before.unwrap_or(0)));
         Ok(())
     }
 
