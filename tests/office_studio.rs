@@ -38,7 +38,7 @@ use voceguida::{
     voice::prompts::{PromptLibrary, Shelf, clip_of},
 };
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 /// Thursday, an hour before the cut-off.
 const THURSDAY: &str = "2026-10-15T08:00:00+02:00";
 

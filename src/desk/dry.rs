@@ -157,18 +157,17 @@ impl LineDesk for DryDesk {
         sequence: u32,
     ) -> Result<LineOutcome, DeskUnavailable> {
         let answered = self.so_far().answered.get(&sequence).copied();
-        let verdict = match answered {
-            Some(verdict) => verdict,
-            None => {
-                let decision = self.judge(caller.ente, child, choice).await?;
-                let verdict = verdict_of(&decision, expected);
-                let mut so_far = self.so_far();
-                if let (Verdict::Accepted(_), Decision::Accepted { marks, .. }) = (verdict, decision) {
-                    so_far.marks.insert(child, marks);
-                }
-                so_far.answered.insert(sequence, verdict);
-                verdict
+        let verdict = if let Some(verdict) = answered {
+            verdict
+        } else {
+            let decision = self.judge(caller.ente, child, choice).await?;
+            let verdict = verdict_of(&decision, expected);
+            let mut so_far = self.so_far();
+            if let (Verdict::Accepted(_), Decision::Accepted { marks, .. }) = (verdict, decision) {
+                so_far.marks.insert(child, marks);
             }
+            so_far.answered.insert(sequence, verdict);
+            verdict
         };
         Ok(LineOutcome::of(verdict, Some(NO_RECEIPT.to_owned())))
     }

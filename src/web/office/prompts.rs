@@ -82,23 +82,43 @@ fn room<'a>(office: &'a Office, page: &Page) -> Result<(&'a LineRoom, Arc<Prompt
 }
 
 /// Which steps of this ente's plans speak each prompt.
-fn uses(line: &LineRoom, page: &Page) -> BTreeMap<String, Vec<String>> {
-    let mut plans = Vec::new();
-    for (_, number) in line.numbers_of(page.ente.id) {
-        let plan = number.plan.load_full();
-        if !plans.contains(&plan) {
-            plans.push(plan);
+#[derive(Default)]
+struct Uses {
+    of: BTreeMap<String, Vec<String>>,
+    /// The prompts in the order in which a call comes to them.
+    order: Vec<String>,
+}
+
+impl Uses {
+    fn of(line: &LineRoom, page: &Page) -> Self {
+        let mut plans = Vec::new();
+        for (_, number) in line.numbers_of(page.ente.id) {
+            let plan = number.plan.load_full();
+            if !plans.contains(&plan) {
+                plans.push(plan);
+            }
         }
-    }
-    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for plan in &plans {
-        for (name, states) in check::uses(plan) {
-            let steps = states.into_iter().map(|state| state.replace('_', " "));
-            let steps = steps.map(|step| if plans.len() > 1 { format!("{step} ({})", plan.title) } else { step });
-            all.entry(name).or_default().extend(steps);
+        let mut all = Self::default();
+        for plan in &plans {
+            let uses = check::uses(plan);
+            for state in &plan.states {
+                let first_here = uses.iter().filter(|(_, states)| states.first() == Some(&state.name.as_str()));
+                let fresh: Vec<_> = first_here.map(|(name, _)| name.clone()).filter(|name| !all.of.contains_key(name)).collect();
+                all.order.extend(fresh);
+            }
+            for (name, states) in uses {
+                let steps = states.into_iter().map(|state| state.replace('_', " "));
+                let steps = steps.map(|step| if plans.len() > 1 { format!("{step} ({})", plan.title) } else { step });
+                all.of.entry(name).or_default().extend(steps);
+            }
         }
+        all
     }
-    all
+}
+
+/// A text as a step of the way here.
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= 40 { text.to_owned() } else { format!("{}…", text.chars().take(38).collect::<String>().trim_end()) }
 }
 
 fn moment(page: &Page, at: DateTime<Utc>) -> String {
@@ -125,7 +145,7 @@ async fn list(State(office): State<Arc<Office>>, page: Page, RawQuery(query): Ra
         return page.show(&Prompts { page: &page, groups: vec![], pieces: vec![], search, total: 0, has_line: false });
     };
     let voices = office.desk.voices(page.ente.id).await?;
-    let uses = uses(line, &page);
+    let uses = Uses::of(line, &page);
     let sought = search.to_lowercase();
     let row = |name: &str| {
         let text = library.text(name)?;
@@ -136,8 +156,8 @@ async fn list(State(office): State<Arc<Office>>, page: Page, RawQuery(query): Ra
         Some(Row {
             name: name.to_owned(),
             text: text.to_owned(),
-            uses: uses.get(name).cloned().unwrap_or_default(),
-            length: seconds(library.clip(name).map_or(0, |clip| clip.duration_ms())),
+            uses: uses.of.get(name).cloned().unwrap_or_default(),
+            length: seconds(library.clip(name).map_or(0, |clip| clip.duration_ms())).replace(" second", "\u{a0}second"),
             own: own.map(|voice| format!("dell'ufficio, da {}", moment(&page, voice.since))),
         })
     };
@@ -148,9 +168,9 @@ async fn list(State(office): State<Arc<Office>>, page: Page, RawQuery(query): Ra
     };
     let spoken: Vec<String> = speech::all_names().collect();
     let is_piece = |name: &str| spoken.iter().any(|piece| piece == name);
-    let used = |name: &&str| uses.contains_key(*name);
+    let used = |name: &str| uses.of.contains_key(name);
     let groups = [
-        group("Messaggi", &mut library.names().filter(|name| !is_piece(name)).filter(used)),
+        group("Messaggi, nell'ordine della chiamata", &mut uses.order.iter().map(String::as_str).filter(|name| !is_piece(name))),
         group("Non usati da nessun passo", &mut library.names().filter(|name| !is_piece(name)).filter(|name| !used(name))),
     ];
     let of = |stem: &'static str| spoken.iter().map(String::as_str).filter(move |name| name.starts_with(stem));
@@ -213,13 +233,13 @@ async fn page_of(office: &Office, page: Page, name: &str, form: &Form) -> Answer
     let voice = voice_of(office, &page, name).await?;
     let spoken = voice.as_ref().map_or(0, |voice| voice.recording_id);
     let rows = office.desk.recordings(page.ente.id, name).await?;
-    let page = page.under("Messaggi della linea", HERE).titled(text);
+    let page = page.under("Messaggi della linea", HERE).titled(&shortened(text));
     let template = Shown {
         page: &page,
         form,
         name,
         text,
-        uses: uses(line, &page).remove(name).unwrap_or_default(),
+        uses: Uses::of(line, &page).of.remove(name).unwrap_or_default(),
         piece: library.is_part(name) || speech::all_names().any(|piece| piece == name),
         length: seconds(library.clip(name).map_or(0, |clip| clip.duration_ms())),
         spoken,
@@ -305,7 +325,7 @@ async fn preview(State(office): State<Arc<Office>>, page: Page, Path((name, id))
     let spoken = voice_of(&office, &page, &name).await?.map_or(0, |voice| voice.recording_id);
     let (warnings, notes): (Vec<_>, Vec<_>) = findings_of(&row).into_iter().partition(|finding| finding.weight() == Weight::Warning);
     let words = |findings: Vec<Finding>| findings.into_iter().map(Finding::words).collect();
-    let page = page.under("Messaggi della linea", HERE).under(text, &format!("{HERE}/{name}")).titled("Nuova registrazione");
+    let page = page.under("Messaggi della linea", HERE).under(&shortened(text), &format!("{HERE}/{name}")).titled("Nuova registrazione");
     page.show(&Preview {
         page: &page,
         name: &name,

@@ -232,7 +232,7 @@ impl<'a> Talk<'a> {
             Output::Ask { id, request } => {
                 let reply = ask(&self.desk, &self.caller, request).await;
                 let wrong = self.desk.wrong_codes();
-                let may_go_on = self.office.trials.note_wrong(self.person, wrong - self.wrong);
+                let may_go_on = self.office.trials.note_wrong(self.person, wrong - self.wrong, Instant::now());
                 self.wrong = wrong;
                 if !may_go_on {
                     return Ok(Some("La prova è finita: troppi codici sbagliati. Riprovi fra un'ora."));

@@ -15,6 +15,7 @@ use axum::{
     response::Response,
 };
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 pub use self::places::Trials;
 use super::{Answer, Area, Form, Office, Oops, Page, files, guard};
@@ -178,12 +179,12 @@ async fn read(State(office): State<Arc<Office>>, page: Page, mut form: Form) -> 
     }
     let asked = Asked::take(&mut form, &page, line);
     let Some(asked) = asked.filter(|_| !form.is_bad()) else { return page_of(&page, Some(line), &form, None) };
-    let Some(_place) = office.trials.begin(page.person.id) else { return Err(Oops::Busy) };
+    let Some(_place) = office.trials.begin(page.person.id, Instant::now()) else { return Err(Oops::Busy) };
     asked.note(&office, &page).await?;
     let desk = office.desk.dry_run(asked.at);
     let library = line.shelf.library(page.ente.id);
     let lines = simulate::call(Arc::clone(&asked.plan), &desk, &asked.caller, &keys).await;
-    office.trials.note_wrong(page.person.id, desk.wrong_codes());
+    office.trials.note_wrong(page.person.id, desk.wrong_codes(), Instant::now());
     let told = lines.into_iter().map(|line| match line {
         Line::Heard(prompts) => ("Linea", said(&library, &prompts)),
         Line::Cut => ("", "(il messaggio è interrotto da un tasto)".to_owned()),
@@ -206,7 +207,7 @@ async fn connect(
     if !headers.contains_key("origin") || !guard::is_same_site(&office, &headers) {
         return Err(Oops::Forged);
     }
-    let place = office.trials.begin(page.person.id).ok_or(Oops::Busy)?;
+    let place = office.trials.begin(page.person.id, Instant::now()).ok_or(Oops::Busy)?;
     let socket = socket.max_message_size(call::LONGEST_MESSAGE).max_frame_size(call::LONGEST_MESSAGE);
     let answer: Response = socket.on_upgrade(move |socket| call::run(office, page, place, socket));
     Ok(answer)

@@ -50,9 +50,8 @@ impl Trials {
         self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a trial; `None` where too many are under way, or this person has typed too many wrong codes.
-    pub fn begin(self: &Arc<Self>, person: i64) -> Option<Place> {
-        let now = Instant::now();
+    /// Begins a trial at `now`; `None` where too many are under way, or this person has typed too many wrong codes.
+    pub fn begin(self: &Arc<Self>, person: i64, now: Instant) -> Option<Place> {
         let mut people = self.people();
         people.retain(|_, own| {
             own.wrong.retain(|at| now.duration_since(*at) < SPAN);
@@ -67,9 +66,8 @@ impl Trials {
         Some(Place { trials: Arc::clone(self), person })
     }
 
-    /// So many more wrong codes were typed; returns whether the person may go on.
-    pub fn note_wrong(&self, person: i64, codes: i64) -> bool {
-        let now = Instant::now();
+    /// So many more wrong codes were typed by `now`; returns whether the person may go on.
+    pub fn note_wrong(&self, person: i64, codes: i64, now: Instant) -> bool {
         let mut people = self.people();
         let own = people.entry(person).or_default();
         for _ in 0..codes.clamp(0, MOST_WRONG as i64) {
@@ -86,23 +84,22 @@ impl Trials {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn places_are_bounded_and_come_back() {
-        let trials = Arc::new(Trials::default());
-        let own = [trials.begin(1), trials.begin(1)];
-        assert!(own.iter().all(Option::is_some) && trials.begin(1).is_none());
-        let others: Vec<_> = (2..100).map_while(|person| trials.begin(person)).collect();
+    #[test]
+    fn places_are_bounded_and_come_back() {
+        let (trials, now) = (Arc::new(Trials::default()), Instant::now());
+        let own = [trials.begin(1, now), trials.begin(1, now)];
+        assert!(own.iter().all(Option::is_some) && trials.begin(1, now).is_none());
+        let others: Vec<_> = (2..100).map_while(|person| trials.begin(person, now)).collect();
         assert_eq!(others.len(), MOST - 2);
         drop(own);
-        assert!(trials.begin(1).is_some());
+        assert!(trials.begin(1, now).is_some());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn whoever_guesses_has_to_wait() {
-        let trials = Arc::new(Trials::default());
-        assert!(trials.note_wrong(1, 3) && trials.begin(1).is_some());
-        assert!(!trials.note_wrong(1, 1_000) && trials.begin(1).is_none() && trials.begin(2).is_some());
-        tokio::time::advance(SPAN).await;
-        assert!(trials.begin(1).is_some());
+    #[test]
+    fn whoever_guesses_has_to_wait() {
+        let (trials, now) = (Arc::new(Trials::default()), Instant::now());
+        assert!(trials.note_wrong(1, 3, now) && trials.begin(1, now).is_some());
+        assert!(!trials.note_wrong(1, 1_000, now) && trials.begin(1, now).is_none() && trials.begin(2, now).is_some());
+        assert!(trials.begin(1, now + SPAN).is_some());
     }
 }
