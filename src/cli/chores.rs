@@ -1,6 +1,6 @@
 //! What a node does by itself, beside closing the days: mail, and forgetting what is old.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::Timelike as _;
 use tracing::{info, warn};
@@ -9,6 +9,7 @@ use crate::{
     desk::{Desk, mail::Round},
     ops::smtp::{Courier, Pace},
     store::Ente,
+    voice::prompts::Shelf,
 };
 
 /// How often the queue is looked into while nothing is due.
@@ -39,6 +40,19 @@ pub async fn send_mail(desk: Desk, courier: impl Courier, pace: Pace) {
             }
         };
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// How often it is asked whether an office has recorded something on another node.
+const PROMPTS: Duration = Duration::from_secs(3);
+
+/// Keeps this node's prompts as the offices have them.
+pub async fn follow_prompts(desk: Desk, shelf: Arc<Shelf>) {
+    loop {
+        tokio::time::sleep(PROMPTS).await;
+        if let Err(error) = shelf.refresh(&desk).await {
+            warn!(%error, "prompts");
+        }
     }
 }
 

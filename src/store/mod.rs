@@ -20,6 +20,7 @@ mod operation;
 mod passkey;
 mod people;
 mod person;
+mod recording;
 mod retention;
 mod roster;
 mod search;
@@ -56,6 +57,7 @@ pub use self::{
     passkey::PasskeyRow,
     people::{AdultState, ChildState, Versioned},
     person::{NewPerson, PersonRow, PersonSecrets},
+    recording::{NewRecording, RecordingRow, VoiceRow},
     roster::{ClassKey, SchoolKey, SchoolYearRow},
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},

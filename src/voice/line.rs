@@ -12,7 +12,7 @@ use tracing::{Instrument as _, info, warn};
 use super::{
     machine::{Input, Machine, Output, Reply, Request},
     plan::Plan,
-    prompts::PromptLibrary,
+    prompts::{PromptLibrary, Shelf},
 };
 use crate::{
     canteen::EnteId,
@@ -49,14 +49,14 @@ pub struct Line<D, L> {
     routes: HashMap<String, Route>,
     /// By trunk and called number; these go before `routes`.
     trunk_routes: HashMap<(String, String), Route>,
-    prompts: Arc<ArcSwap<PromptLibrary>>,
+    prompts: Arc<Shelf>,
     /// Where the desk is asked: not on the thread that signalling runs on.
     desk_work: Handle,
 }
 
 impl<D: LineDesk, L: CallLog> Line<D, L> {
     /// A line with these called numbers. Belongs in the runtime that the desk is to be asked in.
-    pub fn new(desk: Arc<D>, log: L, routes: HashMap<String, Route>, prompts: Arc<ArcSwap<PromptLibrary>>) -> Self {
+    pub fn new(desk: Arc<D>, log: L, routes: HashMap<String, Route>, prompts: Arc<Shelf>) -> Self {
         Self { desk, log, routes, trunk_routes: HashMap::new(), prompts, desk_work: Handle::current() }
     }
 
@@ -90,7 +90,7 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
             machine: Machine::new(route.plan.load_full()),
             desk: Arc::clone(&self.desk),
             desk_work: self.desk_work.clone(),
-            prompts: self.prompts.load_full(),
+            prompts: self.prompts.library(route.ente),
             caller,
             began: Instant::now(),
         };
@@ -180,7 +180,7 @@ impl<D: LineDesk> Talk<D> {
 }
 
 /// Asks the desk, and takes no answer in time for none.
-pub(super) async fn ask<D: LineDesk>(desk: &D, caller: &Caller, request: Request) -> Reply {
+pub async fn ask<D: LineDesk>(desk: &D, caller: &Caller, request: Request) -> Reply {
     let operating = matches!(request, Request::Operate { .. });
     let answer = async {
         Ok::<_, DeskUnavailable>(match request {
@@ -253,7 +253,7 @@ mod tests {
         let route = |ente| Route { ente: EnteId(ente), plan: Arc::clone(&plan) };
         let routes = HashMap::from([("800123456".to_owned(), route(1)), ("0182971111".to_owned(), route(2))]);
         let prompts = PromptLibrary::load(std::path::Path::new("prompts/it")).unwrap();
-        let line = Line::new(Arc::new(Nobody), Nobody, routes, Arc::new(ArcSwap::from_pointee(prompts)));
+        let line = Line::new(Arc::new(Nobody), Nobody, routes, Arc::new(Shelf::new(prompts, false)));
         let ente = |called: &str, diverted_from: Option<&str>| {
             let call = IncomingCall {
                 call_id: String::new(),

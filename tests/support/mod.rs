@@ -21,7 +21,7 @@ use voceguida::{
         line::{Line, Route},
         log::DeskLog,
         plan::Plan,
-        prompts::PromptLibrary,
+        prompts::{PromptLibrary, Shelf},
     },
 };
 
@@ -137,6 +137,12 @@ pub async fn execute(url: &str, statement: &'static str) -> Result<(), String> {
 
 /// The line over this desk, in this process; returns its SIP URI.
 pub async fn serve(desk: Desk, ente: EnteId) -> (Server, String) {
+    let prompts = PromptLibrary::load(Path::new("prompts/it")).expect("the prompts");
+    serve_with(desk, ente, Arc::new(Shelf::new(prompts, false))).await
+}
+
+/// The same with these prompts.
+pub async fn serve_with(desk: Desk, ente: EnteId, prompts: Arc<Shelf>) -> (Server, String) {
     let address = SocketAddr::from(([127, 0, 0, 1], demo::free_port()));
     let first = 45_000 + (std::process::id() as u16 % 50) * 100;
     let config = SipConfig {
@@ -153,9 +159,8 @@ pub async fn serve(desk: Desk, ente: EnteId) -> (Server, String) {
         ..SipConfig::default()
     };
     let plan = Plan::load(Path::new("dialplans/mensa.toml")).expect("the plan");
-    let prompts = PromptLibrary::load(Path::new("prompts/it")).expect("the prompts");
     let routes = HashMap::from([("800123456".to_owned(), Route { ente, plan: Arc::new(ArcSwap::from_pointee(plan)) })]);
-    let line = Line::new(Arc::new(desk.clone()), DeskLog::new(desk.clone()), routes, Arc::new(ArcSwap::from_pointee(prompts)));
+    let line = Line::new(Arc::new(desk.clone()), DeskLog::new(desk.clone()), routes, prompts);
     let server = Server::start(config, desk.clock(), Arc::new(line)).await.expect("the server starts");
     (server, format!("sip:800123456@{address}"))
 }

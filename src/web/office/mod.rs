@@ -77,9 +77,11 @@ mod letters;
 mod new_year;
 mod people;
 mod profile;
+mod prompts;
 mod settings;
 mod today;
 mod trail;
+mod trial;
 
 use std::sync::Arc;
 
@@ -89,6 +91,7 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
+use self::trial::Trials;
 pub use self::{
     area::{Area, MenuItem, RouteRule, Takes},
     errors::{Answer, Oops},
@@ -98,6 +101,7 @@ pub use self::{
     html::{Html, escaped},
     page::{Crumb, Flash, FlashKind, Page, redirect},
     seal::Sealer,
+    trial::{LineNumber, LineRoom},
 };
 use crate::{
     desk::{Desk, explain::day_in_words, people::Limits},
@@ -113,6 +117,8 @@ fn areas() -> Vec<Area> {
         children::area(),
         families::area(),
         letters::area(),
+        prompts::area(),
+        trial::area(),
         people::area(),
         keys::area(),
         trail::area(),
@@ -125,6 +131,8 @@ fn areas() -> Vec<Area> {
 const UPLOADS: usize = 8;
 /// Documents that are set at once.
 const PRESSES: usize = 2;
+/// Recordings that are decoded at once.
+const DECODERS: usize = 2;
 /// Live parts at once.
 const STREAMS: usize = 500;
 
@@ -154,11 +162,26 @@ pub struct Office {
     /// Letters that are set at once: each takes a processor.
     presses: Semaphore,
     streams: Arc<Semaphore>,
+    /// The line that this node speaks; `None` where it speaks none (tests).
+    line: Option<LineRoom>,
+    trials: Arc<Trials>,
+    /// Recordings that are decoded at once: each takes a processor.
+    decoders: Semaphore,
 }
 
 impl Office {
     /// An office over the desk.
     pub async fn new(desk: Desk, sip: Option<Monitor>, settings: OfficeSettings) -> anyhow::Result<Arc<Self>> {
+        Self::with_line(desk, sip, settings, None).await
+    }
+
+    /// The same over the desk and the line.
+    pub async fn with_line(
+        desk: Desk,
+        sip: Option<Monitor>,
+        settings: OfficeSettings,
+        line: Option<LineRoom>,
+    ) -> anyhow::Result<Arc<Self>> {
         let sealer = Sealer::new(&desk.office_key("ufficio").await?).context("the office's key")?;
         let menu = areas().into_iter().flat_map(|area| area.items).collect();
         Ok(Arc::new(Self {
@@ -170,6 +193,9 @@ impl Office {
             uploads: Semaphore::new(UPLOADS),
             presses: Semaphore::new(PRESSES),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            line,
+            trials: Arc::default(),
+            decoders: Semaphore::new(DECODERS),
         }))
     }
 }
