@@ -63,3 +63,18 @@ pub async fn forget_what_is_old(desk: Desk, ente: Ente) {
         }
     }
 }
+
+/// How often it is looked whether news have become public that are to be mailed.
+const NEWS_ROUND: Duration = Duration::from_secs(15);
+
+/// Queues the mail of news as they become public.
+pub async fn mail_news(desk: Desk, ente: Ente) {
+    loop {
+        match desk.mail_news(ente.id).await {
+            Ok(0) => {}
+            Ok(mails) => info!(ente = ente.slug, mails, "news queued as mail"),
+            Err(error) => warn!(ente = ente.slug, %error, "news could not be mailed; trying again"),
+        }
+        tokio::time::sleep(NEWS_ROUND).await;
+    }
+}

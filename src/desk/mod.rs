@@ -19,6 +19,7 @@ pub mod kitchen;
 pub mod letters;
 pub mod line;
 pub mod mail;
+pub mod news;
 pub mod operate;
 pub mod people;
 pub mod retention;

@@ -15,6 +15,7 @@ mod kitchen;
 mod letter;
 mod mail;
 mod meal;
+mod news;
 mod operation;
 mod passkey;
 mod people;
@@ -49,6 +50,7 @@ pub use self::{
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
+    news::{FamilyNews, NewsFilter, NewsKind, NewsOrder, NewsReader, NewsRow, NewsTarget, PutNews, Reach},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,
     people::{AdultState, ChildState, Versioned},

@@ -74,6 +74,7 @@ mod families;
 mod imports;
 mod letters;
 mod new_year;
+mod news;
 mod people;
 mod profile;
 mod settings;
@@ -112,6 +113,7 @@ fn areas() -> Vec<Area> {
         children::area(),
         families::area(),
         letters::area(),
+        news::area(),
         people::area(),
         trail::area(),
         settings::area(),
