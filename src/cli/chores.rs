@@ -56,7 +56,15 @@ pub async fn forget_what_is_old(desk: Desk, ente: Ente) {
         }
         match desk.forget_what_is_old(ente.id).await {
             Ok(done) => {
-                info!(ente = ente.slug, calls = done.calls, trail = done.trail, mails = done.mails, children = done.children, "forgotten");
+                info!(
+                    ente = ente.slug,
+                    calls = done.calls,
+                    trail = done.trail,
+                    mails = done.mails,
+                    tickets = done.tickets,
+                    children = done.children,
+                    "forgotten"
+                );
                 last = Some(local.date());
             }
             Err(error) => warn!(ente = ente.slug, %error, "old data could not be deleted; trying again"),

@@ -27,6 +27,7 @@ pub mod rollover;
 pub mod roster_file;
 pub mod settings;
 pub mod telephone;
+pub mod tickets;
 pub mod today;
 pub mod trail;
 pub mod undo;

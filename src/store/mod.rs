@@ -7,6 +7,7 @@ mod archive;
 mod batch;
 mod calendar;
 mod call;
+mod canned;
 mod child;
 mod correction;
 mod ente;
@@ -25,6 +26,7 @@ mod roster;
 mod search;
 mod session;
 mod settings;
+mod ticket;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -42,6 +44,7 @@ pub use self::{
     calendar::ClosureRow,
     calendar::weekdays_to_bits,
     call::CallRow,
+    canned::CannedRow,
     child::{ChildRow, EnrolledChild},
     correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
     ente::Ente,
@@ -50,7 +53,7 @@ pub use self::{
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
-    news::{FamilyNews, NewsFilter, NewsKind, NewsOrder, NewsReader, NewsRow, NewsTarget, PutNews, Reach},
+    news::{Decision, FamilyNews, NewsFilter, NewsKind, NewsOrder, NewsReader, NewsRow, NewsTarget, PutNews, Reach},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,
     people::{AdultState, ChildState, Versioned},
@@ -59,6 +62,7 @@ pub use self::{
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
+    ticket::{PutMessage, PutTicket, TicketChange, TicketFilter, TicketMessage, TicketOf, TicketOrder, TicketRow},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};

@@ -77,6 +77,19 @@ pub struct PutNews<'a> {
     pub at: DateTime<Utc>,
 }
 
+/// What the office decides of a news item.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'a> {
+    /// `draft`, `public`, `withdrawn`.
+    pub state: &'a str,
+    /// From when on it is seen; `None`: as it was.
+    pub from_at: Option<DateTime<Utc>>,
+    /// Who decides.
+    pub actor: &'a str,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
 /// News as a family reads it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct FamilyNews {
@@ -239,21 +252,22 @@ impl Tx {
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(id).fetch_all(c))?)
     }
 
-    /// Decides on a news item that stands at `version`; `false` where it does not any more. `from_at` is written where there is one.
-    pub async fn decide_news(
-        &mut self,
-        ente: EnteId,
-        id: i64,
-        version: i64,
-        state: &str,
-        from_at: Option<DateTime<Utc>>,
-        actor: &str,
-        at: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    /// Decides on a news item that stands at `version`; `false` where it does not any more.
+    pub async fn decide_news(&mut self, ente: EnteId, id: i64, version: i64, decision: &Decision<'_>) -> Result<bool, StoreError> {
         const SQL: &str =
             "UPDATE news SET state = $4, from_at = COALESCE($5, from_at), changed_by = $6, changed_at = $7, version = version + 1,
             published_by = CASE WHEN $4 = 'public' THEN $6 ELSE published_by END WHERE ente_id = $1 AND id = $2 AND version = $3";
-        Ok(run!(self, sqlx::query(SQL).bind(ente.0).bind(id).bind(version).bind(state).bind(from_at).bind(actor).bind(at)) > 0)
+        Ok(run!(
+            self,
+            sqlx::query(SQL)
+                .bind(ente.0)
+                .bind(id)
+                .bind(version)
+                .bind(decision.state)
+                .bind(decision.from_at)
+                .bind(decision.actor)
+                .bind(decision.at)
+        ) > 0)
     }
 
     /// Deletes a draft; `false` where it is none, or not at that version.

@@ -26,7 +26,7 @@ use crate::{
         window::Window,
         words::{day_in_words, time_in_words},
     },
-    store::{PutNews, StoreError, Tx},
+    store::{Decision, PutNews, StoreError, Tx},
 };
 
 /// The longest title, in characters.
@@ -389,7 +389,7 @@ impl Desk {
         if row.until_at.is_some_and(|until| until <= from) {
             return Err(NewsError::Over);
         }
-        if !tx.decide_news(actor.ente, id, version, "public", Some(from), &actor.name, at).await? {
+        if !tx.decide_news(actor.ente, id, version, &Decision { state: "public", from_at: Some(from), actor: &actor.name, at }).await? {
             return Err(NewsError::Stale);
         }
         let targets = tx.news_targets(id).await?;
@@ -422,7 +422,9 @@ impl Desk {
         let mut tx = self.db.write().await?;
         let at = tx.instant(&self.clock).await?;
         let row = tx.news(actor.ente, id).await?.ok_or(NewsError::Gone)?;
-        if row.state != was || !tx.decide_news(actor.ente, id, version, becomes, None, &actor.name, at).await? {
+        if row.state != was
+            || !tx.decide_news(actor.ente, id, version, &Decision { state: becomes, from_at: None, actor: &actor.name, at }).await?
+        {
             return Err(NewsError::Stale);
         }
         trail::record(&mut tx, at, actor, action, subject(id, &row.title), None, None).await?;

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Write as _,
     sync::LazyLock,
 };
 
@@ -20,6 +21,7 @@ static SIEVE: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
     sieve
         .tags(HashSet::from(ELEMENTS))
         .tag_attributes(HashMap::from([("a", HashSet::from(["href"])), ("ol", HashSet::from(["start"]))]))
+        .generic_attributes(HashSet::new())
         .url_schemes(HashSet::from(SCHEMES))
         .url_relative(ammonia::UrlRelative::Deny)
         .link_rel(Some("noopener noreferrer"));
@@ -33,6 +35,8 @@ fn events(markdown: &str) -> impl Iterator<Item = Event<'_>> {
         Event::Html(text) | Event::InlineHtml(text) | Event::Code(text) => Some(Event::Text(text)),
         Event::Start(Tag::Heading { .. }) => Some(Event::Start(Tag::Heading { level: heading, id: None, classes: vec![], attrs: vec![] })),
         Event::End(TagEnd::Heading(_)) => Some(Event::End(TagEnd::Heading(heading))),
+        // Who begins a new line means one.
+        Event::SoftBreak => Some(Event::HardBreak),
         // What is set in by four blanks is meant as a paragraph.
         Event::Start(Tag::CodeBlock(_) | Tag::HtmlBlock) => Some(Event::Start(Tag::Paragraph)),
         Event::End(TagEnd::CodeBlock | TagEnd::HtmlBlock) => Some(Event::End(TagEnd::Paragraph)),
@@ -109,7 +113,7 @@ impl Plain {
                 self.out.push_str(&"  ".repeat(self.lists.len().saturating_sub(1).min(8)));
                 match self.lists.last_mut() {
                     Some(Some(number)) => {
-                        self.out.push_str(&format!("{number}. "));
+                        let _ = write!(self.out, "{number}. ");
                         *number = number.saturating_add(1);
                     }
                     _ => self.out.push_str("- "),
@@ -121,7 +125,7 @@ impl Plain {
                     let words = self.out.get(begin..).unwrap_or_default();
                     let bare = address.strip_prefix("mailto:").unwrap_or(&address);
                     if is_safe(&address) && words != bare && words != address {
-                        self.out.push_str(&format!(" ({address})"));
+                        let _ = write!(self.out, " ({address})");
                     }
                 }
             }

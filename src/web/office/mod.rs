@@ -68,6 +68,7 @@ mod seal;
 mod behalf;
 mod calendar;
 mod calendar_change;
+mod canned;
 mod child_edit;
 mod children;
 mod families;
@@ -75,9 +76,12 @@ mod imports;
 mod letters;
 mod new_year;
 mod news;
+mod news_decide;
 mod people;
 mod profile;
 mod settings;
+mod ticket_new;
+mod tickets;
 mod today;
 mod trail;
 
@@ -114,6 +118,7 @@ fn areas() -> Vec<Area> {
         families::area(),
         letters::area(),
         news::area(),
+        tickets::area(),
         people::area(),
         trail::area(),
         settings::area(),

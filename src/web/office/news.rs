@@ -7,10 +7,11 @@ use axum::extract::{Path, RawQuery, State};
 use chrono::{DateTime, NaiveTime, Utc};
 
 use super::{
-    Answer, Area, FlashKind, Form, Html, Office, Oops, Page,
+    Answer, Area, Form, Html, Office, Oops, Page,
     child_edit::Meanwhile,
     list::{Column, List, ListSpec, thousands},
     mail::moment,
+    news_decide,
 };
 use crate::{
     canteen::window::Window,
@@ -21,10 +22,10 @@ use crate::{
     },
 };
 
-const HERE: &str = "/ufficio/avvisi";
+pub(super) const HERE: &str = "/ufficio/avvisi";
 
 pub(super) fn area() -> Area {
-    Area::new()
+    let area = Area::new()
         .menu("Avvisi", HERE, Permission::SeeNews)
         .get(HERE, Permission::SeeNews, list)
         .get("/ufficio/avvisi/nuovo", Permission::WriteNews, new)
@@ -32,17 +33,11 @@ pub(super) fn area() -> Area {
         .post("/ufficio/avvisi/chiusura/{id}", Permission::WriteNews, of_closure)
         .get("/ufficio/avvisi/{id}", Permission::SeeNews, show)
         .get("/ufficio/avvisi/{id}/modifica", Permission::WriteNews, edit)
-        .post("/ufficio/avvisi/{id}/modifica", Permission::WriteNews, save)
-        .get("/ufficio/avvisi/{id}/pubblica", Permission::WriteNews, ask_publishing)
-        .post("/ufficio/avvisi/{id}/pubblica", Permission::WriteNews, publish)
-        .get("/ufficio/avvisi/{id}/ritira", Permission::WriteNews, ask_withdrawing)
-        .post("/ufficio/avvisi/{id}/ritira", Permission::WriteNews, withdraw)
-        .post("/ufficio/avvisi/{id}/bozza", Permission::WriteNews, redraft)
-        .get("/ufficio/avvisi/{id}/elimina", Permission::WriteNews, ask_deleting)
-        .post("/ufficio/avvisi/{id}/elimina", Permission::WriteNews, delete)
+        .post("/ufficio/avvisi/{id}/modifica", Permission::WriteNews, save);
+    news_decide::routes(area)
 }
 
-fn at(id: i64) -> String {
+pub(super) fn at(id: i64) -> String {
     format!("{HERE}/{id}")
 }
 
@@ -126,7 +121,7 @@ struct ShowPage<'a> {
     may_write: bool,
 }
 
-async fn find(office: &Office, page: &Page, id: i64) -> Result<NewsFile, Oops> {
+pub(super) async fn find(office: &Office, page: &Page, id: i64) -> Result<NewsFile, Oops> {
     office.desk.news_file(page.ente.id, id).await?.ok_or(Oops::NotFound)
 }
 
@@ -148,7 +143,7 @@ async fn show(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>
     page.show(&ShowPage { page: &page, text: Html(text::html(&row.body)), file: &file, facts, may_write })
 }
 
-fn children_in_words(file: &NewsFile) -> String {
+pub(super) fn children_in_words(file: &NewsFile) -> String {
     match file.reach.children {
         0 => "nessun bambino".to_owned(),
         1 => "la famiglia di un bambino".to_owned(),
@@ -156,7 +151,7 @@ fn children_in_words(file: &NewsFile) -> String {
     }
 }
 
-fn addresses_in_words(n: i64) -> String {
+pub(super) fn addresses_in_words(n: i64) -> String {
     match n {
         0 => "nessun indirizzo".to_owned(),
         1 => "un indirizzo".to_owned(),
@@ -173,6 +168,19 @@ fn mail_in_words(page: &Page, row: &NewsRow) -> String {
     }
 }
 
+/// A school that can be chosen, and its classes: value and name.
+struct SchoolChoice {
+    value: String,
+    name: String,
+    classes: Vec<(String, String)>,
+}
+
+impl SchoolChoice {
+    fn has(&self, value: &str) -> bool {
+        self.value == value || self.classes.iter().any(|(class, _)| class == value)
+    }
+}
+
 #[derive(Template)]
 #[template(path = "office/news_edit.html")]
 struct EditPage<'a> {
@@ -180,8 +188,7 @@ struct EditPage<'a> {
     form: &'a Form,
     title: &'a str,
     back: &'a str,
-    /// Each school's value and name, and its classes'.
-    schools: Vec<(String, String, Vec<(String, String)>)>,
+    schools: Vec<SchoolChoice>,
     /// Classes of earlier years that it is for.
     earlier: Vec<(String, String)>,
     has_mail: bool,
@@ -322,15 +329,13 @@ struct Around<'a> {
 
 async fn show_form(office: &Office, page: Page, form: &Form, around: Around<'_>) -> Answer {
     let choices = office.desk.filters(page.ente.id).await?;
-    let mut schools: Vec<_> = choices.schools.iter().map(|s| (s.id, format!("s{}", s.id), s.name.clone(), Vec::new())).collect();
-    for class in &choices.classes {
-        if let Some(school) = schools.iter_mut().find(|(id, ..)| *id == class.school_id) {
-            school.3.push((format!("c{}.{}", class.school_id, class.id), format!("Classe {}", class.name)));
-        }
-    }
-    let schools: Vec<_> = schools.into_iter().map(|(_, value, name, classes)| (value, name, classes)).collect();
-    let known =
-        |value: &str| value == "tutte" || schools.iter().any(|(v, _, classes)| v == value || classes.iter().any(|(c, _)| c == value));
+    let school = |s: &crate::store::SchoolKey| {
+        let classes = choices.classes.iter().filter(|c| c.school_id == s.id);
+        let classes = classes.map(|c| (format!("c{}.{}", s.id, c.id), format!("Classe {}", c.name))).collect();
+        SchoolChoice { value: format!("s{}", s.id), name: s.name.clone(), classes }
+    };
+    let schools: Vec<_> = choices.schools.iter().map(school).collect();
+    let known = |value: &str| schools.iter().any(|school| school.has(value));
     let earlier = form.values("per").filter(|value| !known(value) && target_of(value).is_some());
     let earlier = earlier.map(|value| (value.to_owned(), "Una classe di un anno precedente".to_owned())).collect();
     let title = if around.id.is_some() { "Modifica l'avviso" } else { "Nuovo avviso" };
@@ -405,141 +410,4 @@ async fn save(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>
     }
     let mailed = file.row.mailed_at.is_some();
     show_form(&office, page, &form, Around { id: Some(id), mailed, preview, meanwhile: told.as_ref() }).await
-}
-
-#[derive(Template)]
-#[template(path = "office/news_confirm.html")]
-struct ConfirmPage<'a> {
-    page: &'a Page,
-    form: &'a Form,
-    title: &'a str,
-    told: &'a [String],
-    warnings: &'a [String],
-    version: i64,
-    button: &'a str,
-    grave: bool,
-    back: &'a str,
-}
-
-struct Question<'a> {
-    title: &'a str,
-    told: Vec<String>,
-    warnings: Vec<String>,
-    button: &'a str,
-    grave: bool,
-}
-
-fn ask(page: Page, file: &NewsFile, question: &Question<'_>) -> Answer {
-    let back = at(file.row.id);
-    let page = page.under("Avvisi", HERE).under(&file.row.title, &back).titled(question.title);
-    page.show(&ConfirmPage {
-        page: &page,
-        form: &Form::empty(),
-        title: question.title,
-        told: &question.told,
-        warnings: &question.warnings,
-        version: file.row.version,
-        button: question.button,
-        grave: question.grave,
-        back: &back,
-    })
-}
-
-async fn ask_publishing(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>) -> Answer {
-    let file = find(&office, &page, id).await?;
-    let row = &file.row;
-    if !matches!(row.state.as_str(), "draft" | "withdrawn") {
-        return page.on_with(&at(id), FlashKind::Warning, "Questo avviso è già pubblicato.");
-    }
-    let mut warnings = Vec::new();
-    let from = row.from_at.filter(|from| *from > file.now);
-    let mut told = vec![
-        format!("Lo vedranno: {} ({}).", file.whom, children_in_words(&file)),
-        from.map_or_else(|| "Diventa pubblico subito.".to_owned(), |from| format!("Diventa pubblico {}.", moment(&page, from))),
-        row.until_at.map_or_else(
-            || "Resta pubblico finché non lo ritira.".to_owned(),
-            |until| format!("Resta pubblico fino a {}.", moment(&page, until)),
-        ),
-    ];
-    if let Some(at) = row.mailed_at {
-        told.push(format!("È già partito per posta {}: non parte di nuovo.", moment(&page, at)));
-    } else if row.by_mail && office.desk.has_mail() {
-        told.push(format!(
-            "Parte per posta a {}, una volta sola{}.",
-            addresses_in_words(file.reach.addresses),
-            if from.is_some() { ", quando diventa pubblico" } else { "" }
-        ));
-        match file.reach.without_address {
-            0 => {}
-            1 => warnings.push("La famiglia di un bambino non ha un indirizzo: va avvisata in un altro modo.".to_owned()),
-            n => warnings.push(format!("Le famiglie di {} bambini non hanno un indirizzo: vanno avvisate in un altro modo.", thousands(n))),
-        }
-    } else if row.by_mail {
-        warnings.push("La posta non è configurata: l'avviso si vede, ma non parte nessun messaggio finché non lo è.".to_owned());
-    } else {
-        told.push("Non parte nessun messaggio per posta.".to_owned());
-    }
-    if row.until_at.is_some_and(|until| until <= from.unwrap_or(file.now)) {
-        warnings.push("Il momento in cui finisce è già passato: lo cambi prima di pubblicare.".to_owned());
-    }
-    if file.reach.children == 0 {
-        warnings.push("In queste scuole e classi non c'è nessun bambino: nessuno lo vedrà.".to_owned());
-    }
-    let button = if from.is_some() { "Programma" } else { "Pubblica" };
-    ask(page, &file, &Question { title: "Pubblica l'avviso", told, warnings, button, grave: false })
-}
-
-async fn ask_withdrawing(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>) -> Answer {
-    let file = find(&office, &page, id).await?;
-    let mut told = vec!["Le famiglie non lo vedono più. Il testo resta qui e si può riportare in bozza.".to_owned()];
-    if file.row.mailed > 0 {
-        told.push(format!("I messaggi già messi in spedizione ({}) non si possono richiamare.", addresses_in_words(file.row.mailed)));
-    }
-    ask(page, &file, &Question { title: "Ritira l'avviso", told, warnings: vec![], button: "Ritira", grave: true })
-}
-
-async fn ask_deleting(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>) -> Answer {
-    let file = find(&office, &page, id).await?;
-    let told = vec![format!("La bozza «{}» è eliminata per sempre. Nessuna famiglia l'ha vista.", file.row.title)];
-    ask(page, &file, &Question { title: "Elimina la bozza", told, warnings: vec![], button: "Elimina", grave: true })
-}
-
-/// After a decision: back to the news item, or to `to`, with what came of it.
-fn decided<T>(page: &Page, id: i64, to: &str, result: Result<T, NewsError>, text: impl FnOnce(T) -> String) -> Answer {
-    let failed = |text| page.on_with(&at(id), FlashKind::Failed, text);
-    match result {
-        Ok(done) => page.done(to, &text(done)),
-        Err(NewsError::Stale) => failed("Non è stato fatto nulla: nel frattempo l'avviso è cambiato. Lo guardi di nuovo, poi decida."),
-        Err(NewsError::Over) => failed("Non è stato pubblicato: il momento in cui finisce è già passato. Lo cambi, poi pubblichi."),
-        Err(NewsError::Gone) => Err(Oops::NotFound),
-        Err(NewsError::Desk(error)) => Err(error.into()),
-        Err(other) => Err(Oops::Broken(other.into())),
-    }
-}
-
-async fn publish(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>, mut form: Form) -> Answer {
-    let result = office.desk.publish_news(&page.actor(), id, form.take_version()).await;
-    let now = office.desk.window(page.ente.id).await?.1;
-    decided(&page, id, &at(id), result, |from| {
-        if from > now {
-            format!("L'avviso è programmato: diventa pubblico {}.", moment(&page, from))
-        } else {
-            "L'avviso è pubblicato.".to_owned()
-        }
-    })
-}
-
-async fn withdraw(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>, mut form: Form) -> Answer {
-    let result = office.desk.withdraw_news(&page.actor(), id, form.take_version()).await;
-    decided(&page, id, &at(id), result, |()| "L'avviso è ritirato: le famiglie non lo vedono più.".to_owned())
-}
-
-async fn redraft(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>, mut form: Form) -> Answer {
-    let result = office.desk.redraft_news(&page.actor(), id, form.take_version()).await;
-    decided(&page, id, &at(id), result, |()| "L'avviso è di nuovo una bozza.".to_owned())
-}
-
-async fn delete(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>, mut form: Form) -> Answer {
-    let result = office.desk.delete_news(&page.actor(), id, form.take_version()).await;
-    decided(&page, id, HERE, result, |()| "La bozza è eliminata.".to_owned())
 }
