@@ -53,10 +53,10 @@ pub fn roster() -> Roster {
             guardian("Gallo", "Ivana", None),
         ],
         children: vec![
-            child("M1", "<b>Rossi</b>", "Leo", "PRIM", "1A", &[0]),
-            child("M2", "<b>Rossi</b>", "Mia", "PRIM", "2B", &[0]),
-            child("M3", "Neri", "Ugo", "INF", "Sole", &[1, 2]),
-            child("M4", "Gallo", "Ivo", "INF", "Sole", &[3]),
+            child("F1", "<b>Rossi</b>", "Leo", "PRIM", "1A", &[0]),
+            child("F2", "<b>Rossi</b>", "Mia", "PRIM", "2B", &[0]),
+            child("F3", "Neri", "Ugo", "INF", "Sole", &[1, 2]),
+            child("F4", "Gallo", "Ivo", "INF", "Sole", &[3]),
         ],
         calendar: CalendarRows {
             school_year: Some("2026/2027".into()),
