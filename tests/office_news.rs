@@ -147,7 +147,8 @@ async fn what_is_scheduled_is_seen_and_mailed_in_its_time_and_once() {
         let file = desk.news_file(school.ente, id).await.unwrap().unwrap();
         assert_eq!((file.state, file.whom.as_str()), (NewsState::Scheduled, "tutte le famiglie"));
         // Ada's address is one, however it is written; nobody reaches Ivo, nor the two children without guardians.
-        assert_eq!((file.reach.children, file.reach.addresses, file.reach.without_address), (6, 2, 3));
+        let reach = desk.news_reach(school.ente, id).await.unwrap();
+        assert_eq!((reach.children, reach.addresses, reach.without_address), (6, 2, 3));
         let kinds =
             async |desk: &Desk, kind| desk.list_news(school.ente, NewsFilter { kind, ..NewsFilter::default() }, 0, 10).await.unwrap().1;
         // The clock runs on while we ask; the edges themselves are in the pure tests.

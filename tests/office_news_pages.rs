@@ -75,9 +75,9 @@ async fn news_from_the_first_word_to_the_families() {
         asked.says(what);
     }
     let stale = clerk.fill(&ask, &ask, &[("_version", "7")]).await;
-    clerk.get(stale.location()).await.says("nel frattempo l'avviso è cambiato");
+    clerk.get(stale.location()).await.says("Lo guardi di nuovo, poi decida");
     let done = clerk.fill(&ask, &ask, &[("_version", &asked.hidden("_version"))]).await;
-    clerk.get(done.location()).await.says("L'avviso è pubblicato.");
+    clerk.get(done.location()).await.says("avviso è pubblicato.");
     let ada = adult(&world.desk, world.ente, "Rossi Ada").await;
     assert_eq!(world.desk.news_for_adult(world.ente, ada).await.unwrap().len(), 1);
     assert_eq!(world.desk.mail_news(world.ente).await.unwrap(), 2);

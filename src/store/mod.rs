@@ -39,7 +39,7 @@ use sqlx::{
 };
 
 pub use self::{
-    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
+    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedMessage, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
     calendar::weekdays_to_bits,

@@ -146,8 +146,6 @@ pub struct NewsFile {
     pub state: NewsState,
     /// Whom it is for, in words.
     pub whom: String,
-    /// Whom it reaches now.
-    pub reach: Reach,
     /// Now.
     pub now: DateTime<Utc>,
 }
@@ -274,12 +272,18 @@ impl Desk {
         let mut tx = self.db.read().await?;
         let now = tx.instant(&self.clock).await?;
         let Some(row) = tx.news(ente, id).await? else { return Ok(None) };
-        let today = ente_of(&mut tx, ente).await?.window.local(now).date();
         let targets = tx.news_targets(id).await?;
         let whom = whom(&mut tx, ente, &targets).await?;
-        let reach = tx.news_reach(id, today).await?;
         let state = NewsState::at(&row.state, row.from_at, row.until_at, now);
-        Ok(Some(NewsFile { edit: NewsEdit::of(&row, targets), row, state, whom, reach, now }))
+        Ok(Some(NewsFile { edit: NewsEdit::of(&row, targets), row, state, whom, now }))
+    }
+
+    /// Whom a news item of this ente reaches now: every child concerned is counted.
+    pub async fn news_reach(&self, ente: EnteId, id: i64) -> Result<Reach, DeskError> {
+        let mut tx = self.db.read().await?;
+        let now = tx.instant(&self.clock).await?;
+        let today = ente_of(&mut tx, ente).await?.window.local(now).date();
+        Ok(tx.news_reach(id, today).await?)
     }
 
     /// What an adult may read now: news for the schools and classes of their children.

@@ -118,6 +118,15 @@ words! {
     }
 }
 
+/// Who has written a message of this kind, in words.
+pub fn said_by(kind: &str) -> &'static str {
+    match kind {
+        "family" => "Famiglia",
+        "office" => "Risposta dell'ufficio",
+        _ => "Nota interna",
+    }
+}
+
 /// A ticket to be entered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTicket {

@@ -129,7 +129,6 @@ async fn show(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>
     let file = find(&office, &page, id).await?;
     let row = &file.row;
     let mut facts = vec![("Stato", file.state.word().to_owned()), ("Per chi", file.whom.clone())];
-    facts.push(("Raggiunge", children_in_words(&file)));
     if let Some(from) = row.from_at {
         facts.push(("Da", moment(&page, from)));
     }
@@ -141,14 +140,6 @@ async fn show(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>
     let page = page.under("Avvisi", HERE).titled(&file.row.title);
     let may_write = page.may(Permission::WriteNews);
     page.show(&ShowPage { page: &page, text: Html(text::html(&row.body)), file: &file, facts, may_write })
-}
-
-pub(super) fn children_in_words(file: &NewsFile) -> String {
-    match file.reach.children {
-        0 => "nessun bambino".to_owned(),
-        1 => "la famiglia di un bambino".to_owned(),
-        n => format!("le famiglie di {} bambini", thousands(n)),
-    }
 }
 
 pub(super) fn addresses_in_words(n: i64) -> String {

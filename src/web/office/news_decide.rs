@@ -9,7 +9,7 @@ use super::{
     Answer, Area, FlashKind, Form, Office, Oops, Page,
     list::thousands,
     mail::moment,
-    news::{HERE, addresses_in_words, at, children_in_words, find},
+    news::{HERE, addresses_in_words, at, find},
 };
 use crate::desk::{
     news::{NewsError, NewsFile},
@@ -64,16 +64,25 @@ fn ask(page: Page, file: &NewsFile, question: &Question<'_>) -> Answer {
     })
 }
 
+fn children_in_words(children: i64) -> String {
+    match children {
+        0 => "nessun bambino".to_owned(),
+        1 => "la famiglia di un bambino".to_owned(),
+        n => format!("le famiglie di {} bambini", thousands(n)),
+    }
+}
+
 async fn ask_publishing(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>) -> Answer {
     let file = find(&office, &page, id).await?;
     let row = &file.row;
     if !matches!(row.state.as_str(), "draft" | "withdrawn") {
         return page.on_with(&at(id), FlashKind::Warning, "Questo avviso è già pubblicato.");
     }
+    let reach = office.desk.news_reach(page.ente.id, id).await?;
     let mut warnings = Vec::new();
     let from = row.from_at.filter(|from| *from > file.now);
     let mut told = vec![
-        format!("Lo vedranno: {} ({}).", file.whom, children_in_words(&file)),
+        format!("Lo vedranno: {} ({}).", file.whom, children_in_words(reach.children)),
         from.map_or_else(|| "Diventa pubblico subito.".to_owned(), |from| format!("Diventa pubblico {}.", moment(&page, from))),
         row.until_at.map_or_else(
             || "Resta pubblico finché non lo ritira.".to_owned(),
@@ -85,10 +94,10 @@ async fn ask_publishing(State(office): State<Arc<Office>>, page: Page, Path(id):
     } else if row.by_mail && office.desk.has_mail() {
         told.push(format!(
             "Parte per posta a {}, una volta sola{}.",
-            addresses_in_words(file.reach.addresses),
+            addresses_in_words(reach.addresses),
             if from.is_some() { ", quando diventa pubblico" } else { "" }
         ));
-        match file.reach.without_address {
+        match reach.without_address {
             0 => {}
             1 => warnings.push("La famiglia di un bambino non ha un indirizzo: va avvisata in un altro modo.".to_owned()),
             n => warnings.push(format!("Le famiglie di {} bambini non hanno un indirizzo: vanno avvisate in un altro modo.", thousands(n))),
@@ -101,7 +110,7 @@ async fn ask_publishing(State(office): State<Arc<Office>>, page: Page, Path(id):
     if row.until_at.is_some_and(|until| until <= from.unwrap_or(file.now)) {
         warnings.push("Il momento in cui finisce è già passato: lo cambi prima di pubblicare.".to_owned());
     }
-    if file.reach.children == 0 {
+    if reach.children == 0 {
         warnings.push("In queste scuole e classi non c'è nessun bambino: nessuno lo vedrà.".to_owned());
     }
     let button = if from.is_some() { "Programma" } else { "Pubblica" };

@@ -18,7 +18,7 @@ use crate::desk::{
     people::{Permission, Person},
     tickets::{
         LONGEST_TEXT, LONGEST_TITLE, Origin, TicketEdit, TicketError, TicketFile, TicketFilter, TicketMessage, TicketOf, TicketOrder,
-        TicketRow, TicketState, Topic, answer::Reply, canned::fill,
+        TicketRow, TicketState, Topic, answer::Reply, canned::fill, said_by,
     },
     trail::Subject,
 };
@@ -188,16 +188,16 @@ struct Said {
 }
 
 fn said(page: &Page, message: TicketMessage) -> Said {
-    let (kind, css) = match message.kind.as_str() {
-        "family" => ("Famiglia", "family"),
-        "office" => ("Risposta dell'ufficio", "office"),
-        _ => ("Nota interna", "note"),
+    let css = match message.kind.as_str() {
+        "family" => "family",
+        "office" => "office",
+        _ => "note",
     };
     let mail = message.mail_id.map(|_| match (message.recipient, message.mail_state) {
         (Some(to), Some(state)) => format!("Per posta a {to}: {}", mail_state(&state)),
         _ => "Per posta".to_owned(),
     });
-    Said { kind, css, author: message.author, at: moment(page, message.at), body: message.body, mail }
+    Said { kind: said_by(&message.kind), css, author: message.author, at: moment(page, message.at), body: message.body, mail }
 }
 
 #[derive(Template)]
