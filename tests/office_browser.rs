@@ -21,7 +21,7 @@ async fn every_page_of_the_frame_is_accessible_and_fits_a_phone() {
     browser.console_errors().await;
     browser.look_here("accesso-errato", Size::Desktop).await;
     browser.log_in("admin").await;
-    browser.until_it_says("Buon lavoro").await;
+    browser.until_it_says("Esci").await;
     for (name, path) in [
         ("persone", "/ufficio/persone"),
         ("persona-nuova", "/ufficio/persone/nuova"),
@@ -53,7 +53,7 @@ async fn a_passkey_is_made_and_then_opens_the_door() {
     let browser = Chromium::start(&world).await;
     browser.plug_authenticator_in().await;
     browser.log_in("ufficio").await;
-    browser.until_it_says("Buon lavoro").await;
+    browser.until_it_says("Esci").await;
     browser.open("/ufficio/profilo/passkey").await;
     browser.press("Aggiungi").await;
     browser.until_it_says("La passkey è aggiunta").await;
@@ -63,6 +63,6 @@ async fn a_passkey_is_made_and_then_opens_the_door() {
     browser.until_it_says("Ancora un passo").await;
     browser.look_here("accesso-secondo", Size::Desktop).await;
     browser.press("Entra con la passkey").await;
-    browser.until_it_says("Buon lavoro").await;
+    browser.until_it_says("Esci").await;
     browser.close().await;
 }

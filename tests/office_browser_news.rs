@@ -45,7 +45,7 @@ async fn news_are_written_looked_at_and_published() {
     let world = world().await;
     let browser = Chromium::start(&world).await;
     browser.log_in("ufficio").await;
-    browser.until_it_says("Termine per disdire").await;
+    browser.until_it_says("Esci").await;
     browser.look_at("avvisi-vuoti", "/ufficio/avvisi").await;
     world.desk.import(world.ente, &roster()).await.unwrap();
     browser.look_at("avviso-nuovo", "/ufficio/avvisi/nuovo").await;
@@ -89,7 +89,7 @@ async fn a_ticket_is_opened_answered_with_a_canned_answer_and_closed() {
     let world = world().await;
     let browser = Chromium::start(&world).await;
     browser.log_in("ufficio").await;
-    browser.until_it_says("Termine per disdire").await;
+    browser.until_it_says("Esci").await;
     browser.look_at("segnalazioni-vuote", "/ufficio/segnalazioni").await;
     browser.look_at("risposte-vuote", "/ufficio/segnalazioni/risposte").await;
     browser.look_at("risposta-nuova", "/ufficio/segnalazioni/risposte/nuova").await;

@@ -21,7 +21,7 @@ async fn letters_mail_and_settings_are_accessible_and_fit_a_phone() {
     let codes: Vec<_> = (0..2).map(|_| ChildCode::random(&mut rng)).collect();
     let browser = Chromium::start(&world).await;
     browser.log_in("admin").await;
-    browser.until_it_says("Buon lavoro").await;
+    browser.until_it_says("Esci").await;
     for (name, path) in
         [("lettere-vuote", "/ufficio/lettere"), ("lettere-fatte-vuote", "/ufficio/lettere/registro"), ("posta-vuota", "/ufficio/posta")]
     {

@@ -52,7 +52,7 @@ pub use self::{
     kitchen::{ChannelCount, KitchenRecipient, Moment},
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
-    meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
+    meal::{HeadCount, NewMeal, SchoolToClose},
     news::{Decision, FamilyNews, NewsFilter, NewsKind, NewsOrder, NewsReader, NewsRow, NewsTarget, PutNews, Reach},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,

@@ -10,6 +10,7 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
 use tempfile::TempDir;
 use tower::ServiceExt;
 use voceguida::{
@@ -155,7 +156,10 @@ impl Browser {
                 self.cookies.push((name.to_owned(), value.to_owned()));
             }
         }
-        let bytes = axum::body::to_bytes(body, 20 << 20).await.unwrap();
+        // A live part never ends: its first news will do.
+        let live = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        let bytes =
+            if live { body.into_data_stream().next().await.unwrap().unwrap() } else { axum::body::to_bytes(body, 20 << 20).await.unwrap() };
         Seen { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
     }
 
