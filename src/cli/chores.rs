@@ -70,10 +70,33 @@ pub async fn forget_what_is_old(desk: Desk, ente: Ente) {
         }
         match desk.forget_what_is_old(ente.id).await {
             Ok(done) => {
-                info!(ente = ente.slug, calls = done.calls, trail = done.trail, mails = done.mails, children = done.children, "forgotten");
+                info!(
+                    ente = ente.slug,
+                    calls = done.calls,
+                    trail = done.trail,
+                    mails = done.mails,
+                    tickets = done.tickets,
+                    children = done.children,
+                    "forgotten"
+                );
                 last = Some(local.date());
             }
             Err(error) => warn!(ente = ente.slug, %error, "old data could not be deleted; trying again"),
         }
+    }
+}
+
+/// How often it is looked whether news have become public that are to be mailed.
+const NEWS_ROUND: Duration = Duration::from_secs(15);
+
+/// Queues the mail of news as they become public.
+pub async fn mail_news(desk: Desk, ente: Ente) {
+    loop {
+        match desk.mail_news(ente.id).await {
+            Ok(0) => {}
+            Ok(mails) => info!(ente = ente.slug, mails, "news queued as mail"),
+            Err(error) => warn!(ente = ente.slug, %error, "news could not be mailed; trying again"),
+        }
+        tokio::time::sleep(NEWS_ROUND).await;
     }
 }

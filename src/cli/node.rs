@@ -153,6 +153,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     chores.extend(enti.iter().map(|ente| tokio::spawn(chores::forget_what_is_old(setup.desk.clone(), ente.clone()))));
     chores.push(tokio::spawn(chores::follow_prompts(setup.desk.clone(), shelf.clone())));
     if let Some((smtp, pace)) = smtp {
+        chores.extend(enti.iter().map(|ente| tokio::spawn(chores::mail_news(setup.desk.clone(), ente.clone()))));
         chores.push(tokio::spawn(chores::send_mail(setup.desk.clone(), smtp, pace)));
     }
     ready(&server, http);

@@ -133,6 +133,7 @@ impl Desk {
         self.archive_adults(&mut archive, ente, span).await?;
         self.archive_operations(&mut archive, ente, span, &window).await?;
         self.archive_meals(&mut archive, ente, span).await?;
+        self.archive_tickets(&mut archive, ente, span, &window).await?;
         match child {
             Some(child) => self.archive_calls_for(&mut archive, child, &window).await?,
             None => self.archive_calls(&mut archive, ente, &window).await?,
@@ -248,6 +249,31 @@ impl Desk {
             after = (end.child_id, end.day);
             let row = |m: crate::store::ArchivedMeal| {
                 vec![m.child_id.to_string(), date(m.day), m.school, m.class, m.diet, m.state, some(m.becomes)]
+            };
+            archive.rows(page.into_iter().map(row)).await?;
+        }
+    }
+
+    async fn archive_tickets(&self, archive: &mut Archive<'_>, ente: EnteId, span: Span, window: &Window) -> Result<(), ArchiveError> {
+        archive.begin("segnalazioni.csv", &["Segnalazione", "Bambino", "Adulto", "Argomento", "Titolo", "Quando", "Chi", "Da", "Testo"])?;
+        let mut after = (0, 0);
+        loop {
+            let page = self.db.read().await?.archive_tickets(ente, span, after, PAGE).await?;
+            let Some(end) = page.last() else { return Ok(()) };
+            after = (end.ticket_id, end.position);
+            let number = |id: Option<i64>| id.map(|id| id.to_string()).unwrap_or_default();
+            let row = |m: crate::store::ArchivedMessage| {
+                vec![
+                    m.ticket_id.to_string(),
+                    number(m.child_id),
+                    number(m.guardian_id),
+                    super::tickets::Topic::of(&m.topic).label().to_owned(),
+                    m.title,
+                    instant(window, m.at),
+                    super::tickets::said_by(&m.kind).to_owned(),
+                    m.author,
+                    m.body,
+                ]
             };
             archive.rows(page.into_iter().map(row)).await?;
         }

@@ -7,6 +7,7 @@ mod archive;
 mod batch;
 mod calendar;
 mod call;
+mod canned;
 mod child;
 mod correction;
 mod ente;
@@ -16,6 +17,7 @@ mod kitchen;
 mod letter;
 mod mail;
 mod meal;
+mod news;
 mod operation;
 mod passkey;
 mod people;
@@ -27,6 +29,7 @@ mod search;
 mod session;
 mod settings;
 mod token;
+mod ticket;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -39,11 +42,12 @@ use sqlx::{
 };
 
 pub use self::{
-    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
+    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedMessage, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
     calendar::weekdays_to_bits,
     call::CallRow,
+    canned::CannedRow,
     child::{ChildRow, EnrolledChild},
     correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
     ente::Ente,
@@ -53,6 +57,7 @@ pub use self::{
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, SchoolToClose},
+    news::{Decision, FamilyNews, NewsFilter, NewsKind, NewsOrder, NewsReader, NewsRow, NewsTarget, PutNews, Reach},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,
     people::{AdultState, ChildState, Versioned},
@@ -63,6 +68,7 @@ pub use self::{
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
     token::{NewToken, TokenRow},
+    ticket::{PutMessage, PutTicket, TicketChange, TicketFilter, TicketMessage, TicketOf, TicketOrder, TicketRow},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};

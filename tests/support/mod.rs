@@ -26,6 +26,7 @@ use voceguida::{
 };
 
 pub mod demo;
+pub mod families;
 pub mod mail;
 pub mod postgres;
 pub mod service;

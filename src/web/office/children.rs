@@ -14,6 +14,7 @@ use super::{
     Answer, Area, Form, Office, Oops, Page, behalf, child_edit, imports,
     list::{Column, List, ListSpec},
     new_year,
+    tickets::TicketsOf,
 };
 use crate::{
     canteen::{ChildId, DayState, window::Window},
@@ -283,6 +284,7 @@ struct ChildPage<'a> {
     calls: &'a [Call],
     corrections: &'a [Corrected],
     code: Option<&'a str>,
+    tickets: Option<TicketsOf>,
 }
 
 impl ChildPage<'_> {
@@ -402,6 +404,7 @@ async fn child_page(office: &Office, page: Page, id: i64, query: Option<&str>, c
     let in_words = day_in_words(first);
     let month = in_words.splitn(3, ' ').nth(2).unwrap_or_default();
     let form = Form::showing([("_version", file.found.version.to_string())]);
+    let tickets = office.desk.tickets_of_child(page.ente.id, ChildId(id)).await?;
     let page = page.under("Bambini", "/ufficio/bambini").titled(&name);
     page.show(&ChildPage {
         page: &page,
@@ -416,6 +419,7 @@ async fn child_page(office: &Office, page: Page, id: i64, query: Option<&str>, c
         calls: &calls,
         corrections: &corrections,
         code,
+        tickets: TicketsOf::new(&page, tickets, &format!("bambino={id}")),
     })
 }
 

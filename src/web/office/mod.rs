@@ -68,6 +68,7 @@ mod seal;
 mod behalf;
 mod calendar;
 mod calendar_change;
+mod canned;
 mod child_edit;
 mod children;
 mod families;
@@ -75,10 +76,14 @@ mod imports;
 mod keys;
 mod letters;
 mod new_year;
+mod news;
+mod news_decide;
 mod people;
 mod profile;
 mod prompts;
 mod settings;
+mod ticket_new;
+mod tickets;
 mod today;
 mod trail;
 mod trial;
@@ -119,6 +124,8 @@ fn areas() -> Vec<Area> {
         letters::area(),
         prompts::area(),
         trial::area(),
+        news::area(),
+        tickets::area(),
         people::area(),
         keys::area(),
         trail::area(),
