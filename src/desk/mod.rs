@@ -18,6 +18,7 @@ pub mod import;
 pub mod kitchen;
 pub mod letters;
 pub mod line;
+pub mod live;
 pub mod mail;
 pub mod operate;
 pub mod people;

@@ -24,6 +24,7 @@ mod roster;
 mod search;
 mod session;
 mod settings;
+mod traffic;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -40,7 +41,7 @@ pub use self::{
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
     calendar::weekdays_to_bits,
-    call::CallRow,
+    call::{CallFilter, CallMore, CallOperation, CallRow, CallSort, ListedCall},
     child::{ChildRow, EnrolledChild},
     correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
     ente::Ente,
@@ -57,6 +58,7 @@ pub use self::{
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
+    traffic::{CountedPlan, NewCount, PlanText, Traffic},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};
