@@ -34,6 +34,7 @@ use crate::{
     voice::{
         check,
         line::{Line, Route},
+        live::LineWatch,
         log::DeskLog,
         plan::Plan,
         prompts::PromptLibrary,
@@ -92,6 +93,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     let wideband = setup.sip.trunks.iter().any(|trunk| trunk.codecs.contains(&Codec::G722));
     let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts, wideband)?));
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
+    let mut watched = Vec::new();
     let mut routes = HashMap::new();
     let mut trunk_routes = HashMap::new();
     for number in &setup.numbers {
@@ -103,6 +105,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
             plans.insert(path.clone(), Arc::clone(&plan));
             plan
         };
+        watched.push((number.ente, number.called.clone(), Arc::clone(&plan)));
         let route = Route { ente: number.ente, plan };
         match &number.trunk {
             Some(trunk) => trunk_routes.insert((trunk.clone(), number.called.clone()), route),
@@ -120,6 +123,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     let log = DeskLog::new(setup.desk.clone());
     let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&library));
     let line = Arc::new(line.with_trunk_routes(trunk_routes));
+    let watch = LineWatch { live: line.live(), node: uuid::Uuid::new_v4().to_string(), plans: watched };
 
     // Everything that can fail to start does so before the first call is taken.
     let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
@@ -138,6 +142,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
         enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
     };
     let office = Office::new(setup.desk.clone(), Some(server.monitor()), setup.office).await?;
+    office.watch_line(watch.clone());
     let pages = web::router(web).merge(office::router(&office)).into_make_service_with_connect_info::<SocketAddr>();
     let pages = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, pages).await {
@@ -146,6 +151,9 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     });
     let mut chores = enti.iter().map(|ente| tokio::spawn(close_days(setup.desk.clone(), ente.clone()))).collect::<Vec<_>>();
     chores.extend(enti.iter().map(|ente| tokio::spawn(chores::forget_what_is_old(setup.desk.clone(), ente.clone()))));
+    if setup.desk.is_shared() {
+        chores.push(tokio::spawn(chores::leave_live_pictures(setup.desk.clone(), watch, enti.iter().map(|e| e.id).collect())));
+    }
     if let Some((smtp, pace)) = smtp {
         chores.push(tokio::spawn(chores::send_mail(setup.desk.clone(), smtp, pace)));
     }

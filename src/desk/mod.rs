@@ -5,6 +5,7 @@ pub mod audit;
 pub mod behalf;
 pub mod calendar;
 pub mod call_file;
+pub mod call_words;
 pub mod calls;
 pub mod child;
 pub mod closing;
@@ -28,6 +29,7 @@ pub mod roster_file;
 pub mod settings;
 pub mod telephone;
 pub mod today;
+pub mod traffic;
 pub mod trail;
 pub mod undo;
 

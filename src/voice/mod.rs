@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod draw;
+pub mod flow;
 pub mod line;
 pub mod live;
 pub mod log;

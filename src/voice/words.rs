@@ -2,7 +2,7 @@
 
 use super::{
     path::{How, Path},
-    plan::{Action, Kind, Plan, State, Target},
+    plan::{Action, Kind, Plan, State, Target, option_word},
 };
 use crate::canteen::Choice;
 
@@ -15,6 +15,12 @@ pub fn option_in_words(option: Choice) -> &'static str {
         Choice::Resume => "ripresa",
         Choice::Undo => "annullamento",
     }
+}
+
+/// An option by its word in prompts' names and in the database.
+pub fn option_of_word(word: &str) -> Option<&'static str> {
+    let all = [Choice::Cancel, Choice::White, Choice::Suspend, Choice::Resume, Choice::Undo];
+    all.into_iter().find(|o| option_word(*o) == word).map(option_in_words)
 }
 
 /// What a state does.

@@ -73,6 +73,9 @@ mod children;
 mod families;
 mod imports;
 mod letters;
+mod line;
+mod line_calls;
+mod line_flow;
 mod new_year;
 mod people;
 mod profile;
@@ -102,6 +105,7 @@ use crate::{
     desk::{Desk, explain::day_in_words, people::Limits},
     store::Ente,
     telephony::sip::Monitor,
+    voice::live::LineWatch,
 };
 
 /// The areas, in the order of the menu.
@@ -112,6 +116,7 @@ fn areas() -> Vec<Area> {
         children::area(),
         families::area(),
         letters::area(),
+        line::area(),
         people::area(),
         trail::area(),
         settings::area(),
@@ -152,6 +157,7 @@ pub struct Office {
     /// Letters that are set at once: each takes a processor.
     presses: Semaphore,
     streams: Arc<Semaphore>,
+    line: line::Room,
 }
 
 impl Office {
@@ -168,7 +174,13 @@ impl Office {
             uploads: Semaphore::new(UPLOADS),
             presses: Semaphore::new(PRESSES),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            line: line::Room::default(),
         }))
+    }
+
+    /// The line of this node, for the pages that show it. Told once, when it takes calls.
+    pub fn watch_line(&self, watch: LineWatch) {
+        self.line.watch(watch);
     }
 }
 
