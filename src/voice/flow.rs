@@ -306,7 +306,7 @@ mod tests {
                 format!("{} → {}: {}, {} ({})", plan.states[w.from].title, plan.states[w.to].title, map.in_words(w), w.calls, w.passes)
             })
             .collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"));
         assert!(map.description().contains("«Digita il codice»: 180 su 1.180"));
     }
 

@@ -30,11 +30,11 @@ pub fn kind_in_words(state: &State) -> String {
         Kind::Menu(menu) => format!("menù: {}", menu.keys.keys().map(char::to_string).collect::<Vec<_>>().join(" ")),
         Kind::Digits(digits) => format!("attende {} cifre", digits.digit_len),
         Kind::Action { action, .. } => match action {
-            Action::Hours => "la linea è aperta?",
-            Action::Identify => "di chi è il codice?",
-            Action::Preview => "per quale giorno?",
-            Action::Operate => "registra",
-            Action::Outlook { .. } => "legge i prossimi giorni",
+            Action::Hours => "il servizio guarda l'orario",
+            Action::Identify => "il servizio cerca il codice",
+            Action::Preview => "il servizio cerca il giorno",
+            Action::Operate => "il servizio registra",
+            Action::Outlook { .. } => "il servizio legge i prossimi giorni",
         }
         .to_owned(),
         Kind::HangUp { .. } => "saluta e chiude".to_owned(),
