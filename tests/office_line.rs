@@ -154,7 +154,7 @@ async fn calls_are_found_sorted_and_counted() {
         assert!(longest.starts_with("done-1 done-0 menu code-2"), "{longest}");
         let worst = ids(&desk, school.ente, &all, (CallSort::Quality, false)).await.0;
         assert!(worst.starts_with("done-0 done-1 ") && worst.ends_with("refused"), "{worst}");
-        let (trunks, steps) = desk.call_words(school.ente).await.unwrap();
+        let (trunks, steps) = desk.call_words(school.ente, &all).await.unwrap();
         assert_eq!(
             (trunks, steps),
             (vec!["altro".to_owned(), "operatore".to_owned()], vec!["codice".to_owned(), "menu".to_owned(), "registrata".to_owned()])

@@ -31,13 +31,10 @@ UPDATE call SET
         ELSE 'failed' END;
 CREATE TRIGGER call_no_update BEFORE UPDATE ON call FOR EACH ROW EXECUTE FUNCTION append_only();
 
--- A list is always of one ente, and newest first within what it is filtered or sorted by.
-CREATE INDEX call_of_trunk ON call (ente_id, trunk, started_at, id);
-CREATE INDEX call_of_outcome ON call (ente_id, outcome, started_at, id);
-CREATE INDEX call_of_last_step ON call (ente_id, last_step, started_at, id);
+-- A list is always of one ente and some days. Whatever it is filtered or sorted by stands in the index, so that only the calls that are shown are read.
+DROP INDEX call_of_ente;
+CREATE INDEX call_of_ente ON call (ente_id, started_at, id, trunk, outcome, last_step, seconds, mos);
 CREATE INDEX call_of_number ON call (ente_id, (SUBSTR(caller, LENGTH(caller) - 3)), started_at, id);
-CREATE INDEX call_by_length ON call (ente_id, seconds, started_at, id);
-CREATE INDEX call_by_quality ON call (ente_id, (COALESCE(mos, 1000)), started_at, id);
 
 -- How many calls went which way on which day; written in the transaction that writes the calls. A row is a state that was reached (from_step is empty), a way
 -- from one state to another, or an end (to_step is empty; way: the call's outcome). calls: each once; passes: as often as they went there.

@@ -14,6 +14,9 @@ use crate::{
 /// Records read at once for an export.
 pub const PAGE: i64 = 2_000;
 
+/// Filters are offered by what occurred in so many days.
+const WORDS_OF_DAYS: u64 = 31;
+
 /// What came of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -148,23 +151,21 @@ impl Desk {
                 continue;
             };
             let fingerprint = flow.plan.fingerprint.as_str();
-            let plan = match plans.iter().find(|(known, _)| *known == fingerprint) {
-                Some((_, plan)) => *plan,
-                None => {
-                    let plan = tx.put_dialplan(&flow.plan, call.row.started_at).await?;
-                    plans.push((fingerprint, plan));
-                    plan
-                }
+            let plan = if let Some((_, plan)) = plans.iter().find(|(known, _)| *known == fingerprint) {
+                *plan
+            } else {
+                let plan = tx.put_dialplan(&flow.plan, call.row.started_at).await?;
+                plans.push((fingerprint, plan));
+                plan
             };
             let is_new = tx.add_call(&call.row, &CallMore::new(call, Some(plan))).await?;
             let Some(ente) = call.row.ente_id.map(EnteId).filter(|_| is_new) else { continue };
-            let window = match windows.iter().find(|(known, _)| *known == ente) {
-                Some((_, window)) => *window,
-                None => {
-                    let window = ente_of(&mut tx, ente).await?.window;
-                    windows.push((ente, window));
-                    window
-                }
+            let window = if let Some((_, window)) = windows.iter().find(|(known, _)| *known == ente) {
+                *window
+            } else {
+                let window = ente_of(&mut tx, ente).await?.window;
+                windows.push((ente, window));
+                window
             };
             let day = window.local(call.row.started_at).date();
             for passage in &flow.passages {
@@ -244,9 +245,21 @@ impl Desk {
         Ok(tx.list_calls(ente, &asked.filter(&window), order, (limit, offset), MOST_COUNTED).await?)
     }
 
-    /// What calls can be filtered by: trunks, and the states in which calls ended, by name.
-    pub async fn call_words(&self, ente: EnteId) -> Result<(Vec<String>, Vec<String>), DeskError> {
-        Ok(self.db.read().await?.call_words(ente).await?)
+    /// What calls can be filtered by: trunks, and the states in which calls ended, by name, as they occur in the last days that are asked for; and what is
+    /// asked for itself.
+    pub async fn call_words(&self, ente: EnteId, asked: &CallAsked) -> Result<(Vec<String>, Vec<String>), DeskError> {
+        let mut tx = self.db.read().await?;
+        let window = ente_of(&mut tx, ente).await?.window;
+        let first = asked.last.checked_sub_days(Days::new(WORDS_OF_DAYS)).unwrap_or(asked.last).max(asked.first);
+        let days = CallAsked { first, last: asked.last, ..CallAsked::default() };
+        let filter = days.filter(&window);
+        let (mut trunks, mut steps) = tx.call_words(ente, filter.from, filter.to).await?;
+        for (words, asked) in [(&mut trunks, &asked.trunk), (&mut steps, &asked.step)] {
+            if !asked.is_empty() && !words.contains(asked) {
+                words.push(asked.clone());
+            }
+        }
+        Ok((trunks, steps))
     }
 
     /// One call of an ente, the plan that it went by, and what was done in it. `None` where there is no such call.

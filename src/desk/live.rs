@@ -95,7 +95,9 @@ impl Desk {
         // A picture that cannot be read is of another version of the program: better none than an error.
         let pictures: Vec<LivePicture> = texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
         let nodes = pictures.len();
-        pictures.into_iter().for_each(|picture| all.add(picture));
+        for picture in pictures {
+            all.add(picture);
+        }
         Ok((all, nodes))
     }
 }

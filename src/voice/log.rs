@@ -109,9 +109,8 @@ impl From<Ended> for NewCall {
 /// How it ended, for the line.
 fn end(record: &CallRecord) -> End {
     match (record.cause.as_str(), record.released_by) {
-        ("caller_hung_up" | "abandoned", _) => End::Caller,
-        ("we_hung_up", _) => End::Line,
         (_, Side::Caller) => End::Caller,
+        ("we_hung_up", _) => End::Line,
         // The longest call, a dead line, a shutdown.
         (_, Side::Line) => End::Failed,
     }

@@ -178,14 +178,20 @@ impl Line {
 #[template(path = "office/line_part.html")]
 struct Part<'a> {
     now: Option<&'a Now>,
+    calls: String,
+    trunks: Vec<(String, String)>,
+    steps: Vec<(String, String)>,
     lines: Vec<Line>,
     most: usize,
 }
 
-impl Part<'_> {
-    fn number(n: &u64) -> String {
-        thousands(i64::try_from(*n).unwrap_or(i64::MAX))
-    }
+fn number(n: u64) -> String {
+    thousands(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// Names with their numbers, ready to be shown.
+fn counts(list: &[(String, u64)]) -> Vec<(String, String)> {
+    list.iter().map(|(name, n)| (name.clone(), number(*n))).collect()
 }
 
 #[derive(Template)]
@@ -199,7 +205,10 @@ struct LinePage<'a> {
 async fn part(office: &Office, ente: &Ente) -> Result<String, Oops> {
     let now = now(office, ente.id).await?;
     let lines = now.iter().flat_map(|now| &now.picture.lines).map(|line| Line::of(ente, line)).collect();
-    Ok(Part { now: now.as_deref(), lines, most: MOST_SHOWN }.render()?)
+    let empty = LivePicture::default();
+    let picture = now.as_ref().map_or(&empty, |now| &now.picture);
+    let (calls, trunks, steps) = (number(picture.calls), counts(&picture.trunks), counts(&picture.steps));
+    Ok(Part { now: now.as_deref(), calls, trunks, steps, lines, most: MOST_SHOWN }.render()?)
 }
 
 async fn show(State(office): State<Arc<Office>>, page: Page) -> Answer {

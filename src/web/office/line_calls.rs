@@ -157,7 +157,7 @@ async fn list(State(office): State<Arc<Office>>, page: Page, RawQuery(query): Ra
     let (asked, form) = asked(&list, today(&office, &page).await?);
     let order = (list.sort, list.descending);
     let (calls, total) = office.desk.list_calls(page.ente.id, &asked, order, list.limit(), list.offset()).await?;
-    let (trunks, steps) = office.desk.call_words(page.ente.id).await?;
+    let (trunks, steps) = office.desk.call_words(page.ente.id, &asked).await?;
     let plans = plans(&office, &page, &calls).await?;
     let line = |call: &ListedCall| Line {
         id: call.row.id.clone(),
