@@ -238,7 +238,7 @@ async fn upload(browser: &mut Browser, prompt: &str, name: &str, content: &[u8])
 async fn a_recording_brought_in_the_office_is_heard_on_the_next_real_call() {
     let world = World::with_line().await;
     let shelf = Arc::clone(&world.line.as_ref().unwrap().shelf);
-    let (server, uri) = support::serve_with(world.desk.clone(), world.ente, Arc::clone(&shelf)).await;
+    let (server, uri, _) = support::serve_with(world.desk.clone(), world.ente, Arc::clone(&shelf)).await;
     let mut browser = world.logged_in(Role::Office).await;
 
     let seen = upload(&mut browser, "benvenuto", "C:\\voci\\mia voce.wav", &backwards()).await;

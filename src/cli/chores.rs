@@ -6,9 +6,11 @@ use chrono::Timelike as _;
 use tracing::{info, warn};
 
 use crate::{
+    canteen::EnteId,
     desk::{Desk, mail::Round},
     ops::smtp::{Courier, Pace},
     store::Ente,
+    voice::live::LineWatch,
     voice::prompts::Shelf,
 };
 
@@ -16,6 +18,27 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(5);
 /// How long the server is left alone once it is away: at first, and at most.
 const AWAY: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(5));
+
+/// How often a node tells the others what calls it has.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Leaves the picture of this node's calls in the database, for the office on other nodes, as long as there are any.
+pub async fn leave_live_pictures(desk: Desk, watch: LineWatch, enti: Vec<EnteId>) {
+    let mut told = vec![false; enti.len()];
+    loop {
+        for (ente, told) in enti.iter().zip(&mut told) {
+            let picture = watch.live.picture(*ente);
+            let any = picture.calls > 0;
+            if (any || *told)
+                && let Err(error) = desk.leave_live_picture(&watch.node, *ente, &picture).await
+            {
+                warn!(%error, "the picture of this node's calls");
+            }
+            *told = any;
+        }
+        tokio::time::sleep(TELL).await;
+    }
+}
 
 /// Hands mail over as long as there is any; a server that is away is asked ever less often.
 pub async fn send_mail(desk: Desk, courier: impl Courier, pace: Pace) {

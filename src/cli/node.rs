@@ -34,6 +34,7 @@ use crate::{
     voice::{
         check,
         line::{Line, Route},
+        live::LineWatch,
         log::DeskLog,
         plan::Plan,
         prompts::{PromptLibrary, Shelf},
@@ -92,6 +93,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     let wideband = setup.sip.trunks.iter().any(|trunk| trunk.codecs.contains(&Codec::G722));
     let shelf = Arc::new(Shelf::new(load_prompts(&setup.prompts, wideband)?, wideband));
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
+    let mut watched = Vec::new();
     let mut routes = HashMap::new();
     let mut trunk_routes = HashMap::new();
     let mut numbers = Vec::with_capacity(setup.numbers.len());
@@ -105,6 +107,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
             plan
         };
         numbers.push(LineNumber { called: number.called.clone(), trunk: number.trunk.clone(), ente: number.ente, plan: Arc::clone(&plan) });
+        watched.push((number.ente, number.called.clone(), Arc::clone(&plan)));
         let route = Route { ente: number.ente, plan };
         match &number.trunk {
             Some(trunk) => trunk_routes.insert((trunk.clone(), number.called.clone()), route),
@@ -123,6 +126,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     let log = DeskLog::new(setup.desk.clone());
     let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&shelf));
     let line = Arc::new(line.with_trunk_routes(trunk_routes));
+    let watch = LineWatch { live: line.live(), node: uuid::Uuid::new_v4().to_string(), plans: watched };
 
     // Everything that can fail to start does so before the first call is taken.
     let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
@@ -143,6 +147,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     let api = web::api::router(setup.desk.clone(), setup.office.clone());
     let room = LineRoom { shelf: Arc::clone(&shelf), numbers };
     let office = Office::with_line(setup.desk.clone(), Some(server.monitor()), setup.office, Some(room)).await?;
+    office.watch_line(watch.clone());
     let pages = web::router(web).merge(office::router(&office)).merge(api).into_make_service_with_connect_info::<SocketAddr>();
     let pages = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, pages).await {
@@ -152,6 +157,9 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     let mut chores = enti.iter().map(|ente| tokio::spawn(close_days(setup.desk.clone(), ente.clone()))).collect::<Vec<_>>();
     chores.extend(enti.iter().map(|ente| tokio::spawn(chores::forget_what_is_old(setup.desk.clone(), ente.clone()))));
     chores.push(tokio::spawn(chores::follow_prompts(setup.desk.clone(), shelf.clone())));
+    if setup.desk.is_shared() {
+        chores.push(tokio::spawn(chores::leave_live_pictures(setup.desk.clone(), watch, enti.iter().map(|e| e.id).collect())));
+    }
     if let Some((smtp, pace)) = smtp {
         chores.extend(enti.iter().map(|ente| tokio::spawn(chores::mail_news(setup.desk.clone(), ente.clone()))));
         chores.push(tokio::spawn(chores::send_mail(setup.desk.clone(), smtp, pace)));

@@ -15,7 +15,7 @@ use zip::{ZipWriter, write::SimpleFileOptions, write::StreamWriter};
 use super::{
     Desk, DeskError,
     call_file::CallFile,
-    calls::masked,
+    calls::{CallAsked, masked},
     ente_of,
     export::{harmless, push_record},
     import::date,
@@ -283,12 +283,13 @@ impl Desk {
         archive.zip.start_file("chiamate.csv", SimpleFileOptions::default())?;
         archive.text(&CallFile::heading()).await?;
         let file = CallFile { window: *window, whole_numbers: false };
-        let mut after = (DateTime::<Utc>::UNIX_EPOCH, String::new());
-        let until = self.db.read().await?.instant(&self.clock).await?;
+        let now = self.db.read().await?.instant(&self.clock).await?;
+        let asked = CallAsked { last: window.local(now).date(), ..CallAsked::default() };
+        let mut after = None;
         loop {
-            let page = self.db.read().await?.calls_after(ente, (after.0, &after.1), until, PAGE).await?;
+            let page = self.calls_page(ente, &asked, after.as_ref()).await?;
             let Some(end) = page.last() else { return Ok(()) };
-            after = (end.started_at, end.id.clone());
+            after = Some((end.row.started_at, end.row.id.clone()));
             archive.text(&file.lines(&page)).await?;
         }
     }

@@ -28,8 +28,9 @@ mod roster;
 mod search;
 mod session;
 mod settings;
-mod token;
 mod ticket;
+mod token;
+mod traffic;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -47,6 +48,7 @@ pub use self::{
     calendar::ClosureRow,
     calendar::weekdays_to_bits,
     call::CallRow,
+    call::{CallFilter, CallMore, CallOperation, CallRow, CallSort, ListedCall},
     canned::CannedRow,
     child::{ChildRow, EnrolledChild},
     correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
@@ -67,8 +69,9 @@ pub use self::{
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
-    token::{NewToken, TokenRow},
     ticket::{PutMessage, PutTicket, TicketChange, TicketFilter, TicketMessage, TicketOf, TicketOrder, TicketRow},
+    token::{NewToken, TokenRow},
+    traffic::{CountedPlan, NewCount, PlanText, Traffic},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};

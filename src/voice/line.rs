@@ -10,7 +10,9 @@ use tokio::{
 use tracing::{Instrument as _, info, warn};
 
 use super::{
+    live::{LiveCall, LiveCalls},
     machine::{Input, Machine, Output, Reply, Request},
+    path::Travelled,
     plan::Plan,
     prompts::{PromptLibrary, Shelf},
 };
@@ -37,8 +39,8 @@ pub struct Route {
 
 /// Keeps the call detail records.
 pub trait CallLog: Send + Sync + 'static {
-    /// Writes a record down.
-    fn record(&self, ente: Option<EnteId>, record: CallRecord) -> impl Future<Output = ()> + Send;
+    /// Writes a record down, with the way that the call took where it was answered.
+    fn record(&self, ente: Option<EnteId>, record: CallRecord, way: Option<Travelled>) -> impl Future<Output = ()> + Send;
 }
 
 /// All that calls need.
@@ -50,6 +52,7 @@ pub struct Line<D, L> {
     /// By trunk and called number; these go before `routes`.
     trunk_routes: HashMap<(String, String), Route>,
     prompts: Arc<Shelf>,
+    live: Arc<LiveCalls>,
     /// Where the desk is asked: not on the thread that signalling runs on.
     desk_work: Handle,
 }
@@ -57,7 +60,7 @@ pub struct Line<D, L> {
 impl<D: LineDesk, L: CallLog> Line<D, L> {
     /// A line with these called numbers. Belongs in the runtime that the desk is to be asked in.
     pub fn new(desk: Arc<D>, log: L, routes: HashMap<String, Route>, prompts: Arc<Shelf>) -> Self {
-        Self { desk, log, routes, trunk_routes: HashMap::new(), prompts, desk_work: Handle::current() }
+        Self { desk, log, routes, trunk_routes: HashMap::new(), prompts, live: Arc::default(), desk_work: Handle::current() }
     }
 
     /// With these called numbers besides, by trunk and number: the same number may lead elsewhere on
@@ -65,6 +68,11 @@ impl<D: LineDesk, L: CallLog> Line<D, L> {
     #[must_use]
     pub fn with_trunk_routes(self, trunk_routes: HashMap<(String, String), Route>) -> Self {
         Self { trunk_routes, ..self }
+    }
+
+    /// The calls under way.
+    pub fn live(&self) -> Arc<LiveCalls> {
+        Arc::clone(&self.live)
     }
 
     /// Where a call leads: by the number in the request, or, where that is none of ours (a trunk's main number), by the one
@@ -78,7 +86,10 @@ impl<D: LineDesk, L: CallLog> Line<D, L> {
 impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     async fn admit(&self, call: &IncomingCall) -> Admission {
         match self.route(call) {
-            Some(_) => Admission::Answer,
+            Some(route) => {
+                self.live.begin(call, route.ente);
+                Admission::Answer
+            }
             None => Admission::Refuse { status: 404, cause: "unknown number".to_owned() },
         }
     }
@@ -86,8 +97,13 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     async fn run(&self, mut call: Call) {
         let Some(route) = self.route(&call.info) else { return };
         let caller = Caller { call_id: call.info.call_id.clone(), ente: route.ente, number: call.info.caller.clone() };
+        let plan = route.plan.load_full();
+        // The caller may have gone in the very moment of the answer: then nobody looks any more.
+        let live = self.live.get(&call.info.call_id).unwrap_or_else(|| Arc::new(LiveCall::new(&call.info, route.ente)));
+        live.answered(Arc::clone(&plan), Arc::clone(&call.quality));
         let mut talk = Talk {
-            machine: Machine::new(route.plan.load_full()),
+            machine: Machine::new(plan),
+            live,
             desk: Arc::clone(&self.desk),
             desk_work: self.desk_work.clone(),
             prompts: self.prompts.library(route.ente),
@@ -99,13 +115,15 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
 
     async fn finished(&self, record: CallRecord) {
         let ente = self.route(&record.call).map(|route| route.ente);
-        self.log.record(ente, record).await;
+        let way = self.live.end(&record.call.call_id);
+        self.log.record(ente, record, way).await;
     }
 }
 
 /// One call.
 struct Talk<D> {
     machine: Machine,
+    live: Arc<LiveCall>,
     desk: Arc<D>,
     desk_work: Handle,
     prompts: Arc<PromptLibrary>,
@@ -118,6 +136,7 @@ impl<D: LineDesk> Talk<D> {
         let (replies, mut reply) = tokio::sync::mpsc::channel(1);
         self.machine.handle(0, Input::Start);
         loop {
+            self.live.follow(&mut self.machine);
             while let Some(output) = self.machine.poll() {
                 if !self.obey(call, output, &replies).await {
                     return;
@@ -243,7 +262,7 @@ mod tests {
     }
 
     impl CallLog for Nobody {
-        async fn record(&self, _: Option<EnteId>, _: CallRecord) {}
+        async fn record(&self, _: Option<EnteId>, _: CallRecord, _: Option<Travelled>) {}
     }
 
     #[tokio::test]

@@ -68,6 +68,15 @@ impl World {
     pub async fn with(settings: OfficeSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("office.db").display());
+        Self::over(url, dir, settings).await
+    }
+
+    /// Over this empty database.
+    pub async fn on(url: &str) -> Self {
+        Self::over(url.to_owned(), tempfile::tempdir().unwrap(), OfficeSettings::default()).await
+    }
+
+    async fn over(url: String, dir: TempDir, settings: OfficeSettings) -> Self {
         let now = "2026-10-12T08:00:00Z".parse().unwrap();
         let desk = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(now));
         let ente = desk.put_ente("borgo", "Comune di Borgo", None, &Window::default()).await.unwrap();

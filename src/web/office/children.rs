@@ -255,6 +255,7 @@ pub(super) fn capitalised(text: &str) -> String {
 
 /// A call in which something was done.
 struct Call {
+    id: String,
     at: String,
     caller: String,
     operations: i64,
@@ -294,6 +295,10 @@ impl ChildPage<'_> {
 
     fn may_see_code(&self) -> bool {
         self.page.may(Permission::SendLetters)
+    }
+
+    fn may_see_line(&self) -> bool {
+        self.page.may(Permission::SeeLine)
     }
 
     fn may_export(&self) -> bool {
@@ -384,6 +389,7 @@ async fn child_page(office: &Office, page: Page, id: i64, query: Option<&str>, c
     let weeks = weeks(&file.days, today);
     let operations: Vec<_> = std::mem::take(&mut file.operations).into_iter().map(|o| done(o, &window)).collect();
     let call = |c: &crate::store::ChildCall| Call {
+        id: c.id.clone(),
         at: local(&window, c.started_at),
         caller: c.caller.as_deref().map_or_else(|| "numero riservato".to_owned(), masked),
         operations: c.operations,

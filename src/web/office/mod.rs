@@ -75,6 +75,9 @@ mod families;
 mod imports;
 mod keys;
 mod letters;
+mod line;
+mod line_calls;
+mod line_flow;
 mod new_year;
 mod news;
 mod news_decide;
@@ -112,6 +115,7 @@ use crate::{
     desk::{Desk, explain::day_in_words, people::Limits},
     store::Ente,
     telephony::sip::Monitor,
+    voice::live::LineWatch,
 };
 
 /// The areas, in the order of the menu.
@@ -122,6 +126,7 @@ fn areas() -> Vec<Area> {
         children::area(),
         families::area(),
         letters::area(),
+        line::area(),
         prompts::area(),
         trial::area(),
         news::area(),
@@ -174,6 +179,8 @@ pub struct Office {
     trials: Arc<Trials>,
     /// Recordings that are decoded at once: each takes a processor.
     decoders: Semaphore,
+    /// What is seen of the line's calls.
+    calls: line::Room,
 }
 
 impl Office {
@@ -203,7 +210,13 @@ impl Office {
             line,
             trials: Arc::default(),
             decoders: Semaphore::new(DECODERS),
+            calls: line::Room::default(),
         }))
+    }
+
+    /// The line of this node, for the pages that show it. Told once, when it takes calls.
+    pub fn watch_line(&self, watch: LineWatch) {
+        self.calls.watch(watch);
     }
 }
 
