@@ -11,7 +11,7 @@ use voceguida::{
     canteen::{Choice, DayState, EnteId, Reason, code::has_valid_check_digit, rule::Request},
     desk::{
         Desk,
-        calls::CallRow,
+        calls::{CallRow, ListedCall},
         guard::Typed,
         import::ImportError,
         operate::{Order, Receipt},
@@ -340,13 +340,13 @@ async fn every_call_of_a_burst_is_in_the_records_after_an_orderly_stop() {
         assert_eq!(newest[0], call_row(&school, CALLS - 1));
 
         let mut seen = Vec::new();
-        let take = |page: &[CallRow]| {
-            seen.extend(page.iter().map(|c| c.id.clone()));
+        let take = |page: &[ListedCall]| {
+            seen.extend(page.iter().map(|c| c.row.id.clone()));
             true
         };
         desk.calls_between(school.ente, day("2026-10-12"), day("2026-10-12"), take).await.unwrap();
         assert_eq!(seen, (0..CALLS).map(|n| format!("call-{n}")).collect::<Vec<_>>());
-        let none = |_: &[CallRow]| panic!("no calls on that day");
+        let none = |_: &[ListedCall]| panic!("no calls on that day");
         desk.calls_between(school.ente, day("2026-10-13"), day("2026-10-20"), none).await.unwrap();
         assert_eq!(log.unwritten().load(std::sync::atomic::Ordering::Relaxed), 0);
         // After the stop the log line is the record.
