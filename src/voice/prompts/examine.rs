@@ -19,8 +19,8 @@ const SILENT_DB: f64 = -55.0;
 const PEAK_DB: f64 = -1.0;
 /// Silence kept before the first sound and after the last, in ms.
 const KEPT_MS: usize = 60;
-/// Silence at a sentence's end, and at that of a piece which is joined to others, in ms: as the delivered prompts have.
-const TAIL_MS: (usize, usize) = (250, 40);
+/// Silence at a sentence's end, and at that of a piece which is joined to others, in ms. What follows in G.722 settles in 60 ms.
+const TAIL_MS: (usize, usize) = (250, 60);
 /// Silence at an end that is worth a word, in ms.
 const LONG_SILENCE_MS: usize = 400;
 /// An amplification that is worth a word, in dB.
@@ -271,11 +271,11 @@ fn sounding(samples: &[i16]) -> Option<(usize, usize)> {
     if loudest < SILENT_DB {
         return None;
     }
-    // Well above the quietest tenth, but never so high that a soft consonant falls under it.
+    // Above the quietest tenth, which is what is heard when nobody speaks; but where somebody always speaks that is speech.
     let mut sorted = levels.clone();
     sorted.sort_by(f64::total_cmp);
     let quiet = sorted.get(sorted.len() / 10).copied().unwrap_or(SILENT_DB);
-    let threshold = (quiet + 10.0).min(loudest - 30.0).max(SILENT_DB - 5.0);
+    let threshold = (quiet + 8.0).max(loudest - 40.0).max(SILENT_DB - 5.0).min(loudest - 8.0);
     let first = levels.iter().position(|level| *level > threshold)?;
     let last = levels.iter().rposition(|level| *level > threshold)?;
     Some((first * FRAME, samples.len().min((last + 1) * FRAME)))
