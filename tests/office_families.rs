@@ -485,7 +485,8 @@ async fn everything_can_be_taken_away_but_no_code() {
             assert_eq!(file("bambini.csv").lines().count(), 1 + children);
             assert_eq!(file("operazioni.csv").lines().count(), 1 + operations);
             assert!(file("pasti.csv").lines().count() > 1);
-            let all: String = ["bambini.csv", "adulti.csv", "operazioni.csv", "pasti.csv", "chiamate.csv"].map(&mut file).concat();
+            let all: String =
+                ["bambini.csv", "adulti.csv", "operazioni.csv", "pasti.csv", "segnalazioni.csv", "chiamate.csv"].map(&mut file).concat();
             assert!(school.codes.iter().all(|code| !all.contains(code.as_str())), "no keypad code");
         }
     })

@@ -111,7 +111,14 @@ async fn a_setting_is_shown_with_its_effect_before_it_is_saved() {
 
     // Another clerk, whose page is older, is shown what would become of the first one's work.
     let page = "/ufficio/impostazioni/parte/conservazione";
-    let fields = [("_version", "0"), ("keep_calls_days", "365"), ("keep_audit_days", "730"), ("keep_left_days", "3650"), ("conferma", "1")];
+    let fields = [
+        ("_version", "0"),
+        ("keep_calls_days", "365"),
+        ("keep_audit_days", "730"),
+        ("keep_left_days", "3650"),
+        ("keep_tickets_days", "730"),
+        ("conferma", "1"),
+    ];
     let told = clerk.fill(page, page, &fields).await;
     assert_eq!(told.status, StatusCode::UNPROCESSABLE_ENTITY);
     told.says("un'altra persona ha cambiato le impostazioni");

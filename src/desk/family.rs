@@ -532,7 +532,7 @@ async fn fields_between(tx: &mut Tx, ente: EnteId, before: &ChildState, after: &
 }
 
 /// Takes theirs where I changed nothing; tells where both did.
-fn merge<T: Clone + PartialEq>(name: &'static str, base: &T, theirs: &T, mine: &T, both: &mut Vec<&'static str>) -> T {
+pub(super) fn merge<T: Clone + PartialEq>(name: &'static str, base: &T, theirs: &T, mine: &T, both: &mut Vec<&'static str>) -> T {
     if mine == base {
         return theirs.clone();
     }

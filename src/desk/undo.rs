@@ -125,6 +125,7 @@ async fn undo_child(
     }
     match &row.before_state {
         None if tx.has_history(id).await? => return Ok(Some("ha già pasti, operazioni o lettere registrati")),
+        None if tx.has_tickets(id).await? => return Ok(Some("ha segnalazioni")),
         None => tx.delete_child(id).await?,
         Some(before) => {
             let mut before: ChildState = read(before)?;

@@ -1,8 +1,13 @@
 //! A browser without a window over the office's pages: keeps cookies, follows nothing by itself, finds the form's token.
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
     body::Body,
@@ -22,11 +27,25 @@ use voceguida::{
     },
     ops::clock::Clock,
     store::Db,
-    web::office::{self, Office, OfficeSettings},
+    voice::{
+        plan::Plan,
+        prompts::{PromptLibrary, Shelf},
+    },
+    web::office::{self, LineNumber, LineRoom, Office, OfficeSettings},
 };
 
 /// Everybody's password.
 pub const PASSWORD: &str = "cavallo batteria graffetta";
+
+/// The prompts that come with the line, read once in a test program.
+static DELIVERED: LazyLock<PromptLibrary> = LazyLock::new(|| PromptLibrary::load(Path::new("prompts/it")).expect("the prompts"));
+
+/// A line of this ente's with the plan that ships, on the number 800123456.
+pub fn line_of(ente: EnteId) -> LineRoom {
+    let plan = Plan::load(Path::new("dialplans/mensa.toml")).expect("the plan");
+    let number = LineNumber { called: "800123456".into(), trunk: None, ente, plan: Arc::new(ArcSwap::from_pointee(plan)) };
+    LineRoom { shelf: Arc::new(Shelf::new(DELIVERED.clone(), false)), numbers: vec![number] }
+}
 
 /// An office with one person of each role, whose login name is the role's word.
 pub struct World {
@@ -34,6 +53,8 @@ pub struct World {
     pub ente: EnteId,
     pub router: Router,
     pub now: DateTime<Utc>,
+    /// The line, in a world that has one.
+    pub line: Option<LineRoom>,
     url: String,
     settings: OfficeSettings,
     _dir: TempDir,
@@ -47,6 +68,15 @@ impl World {
     pub async fn with(settings: OfficeSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("office.db").display());
+        Self::over(url, dir, settings).await
+    }
+
+    /// Over this empty database.
+    pub async fn on(url: &str) -> Self {
+        Self::over(url.to_owned(), tempfile::tempdir().unwrap(), OfficeSettings::default()).await
+    }
+
+    async fn over(url: String, dir: TempDir, settings: OfficeSettings) -> Self {
         let now = "2026-10-12T08:00:00Z".parse().unwrap();
         let desk = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(now));
         let ente = desk.put_ente("borgo", "Comune di Borgo", None, &Window::default()).await.unwrap();
@@ -63,7 +93,17 @@ impl World {
             desk.give_password(&actor, person.id, PASSWORD, false).await.unwrap();
         }
         let router = office::router(&Office::new(desk.clone(), None, settings.clone()).await.unwrap());
-        Self { desk, ente, router, now, url, settings, _dir: dir }
+        Self { desk, ente, router, now, line: None, url, settings, _dir: dir }
+    }
+
+    /// With a line.
+    pub async fn with_line() -> Self {
+        let mut world = Self::new().await;
+        let line = line_of(world.ente);
+        let office = Office::with_line(world.desk.clone(), None, world.settings.clone(), Some(line.clone())).await.unwrap();
+        world.router = office::router(&office);
+        world.line = Some(line);
+        world
     }
 
     /// So much later: the same database under a clock that is ahead.

@@ -127,7 +127,7 @@ pub(super) async fn around(State(office): State<Arc<Office>>, mut request: Reque
 }
 
 /// Does a request that changes something come from our own pages? Browsers say so, and pages cannot make them lie.
-fn is_same_site(office: &Office, headers: &HeaderMap) -> bool {
+pub(super) fn is_same_site(office: &Office, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     if text("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return false;
