@@ -47,7 +47,6 @@ pub use self::{
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
     calendar::weekdays_to_bits,
-    call::CallRow,
     call::{CallFilter, CallMore, CallOperation, CallRow, CallSort, ListedCall},
     canned::CannedRow,
     child::{ChildRow, EnrolledChild},
