@@ -54,7 +54,7 @@ async fn a_key_is_made_seen_once_and_revoked() {
     let world = World::new().await;
     let browser = Chromium::start(&world).await;
     browser.log_in("admin").await;
-    browser.until_it_says("Buon lavoro").await;
+    browser.until_it_says("Esci").await;
     browser.open("/ufficio/chiavi/nuova").await;
     browser.fill("nome", "Centro cottura").await;
     for scope in ["counts:read", "schools:read"] {

@@ -572,6 +572,31 @@ async fn each_kind_of_history_keeps_a_child() {
     }
 }
 
+#[tokio::test]
+async fn of_every_table_that_names_a_child_it_is_known_what_an_undoing_does_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("test.db").display());
+    School::open(&url).await.db.close().await;
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let sql = "SELECT t.name || '.' || f.\"from\" FROM sqlite_master t JOIN pragma_foreign_key_list(t.name) f
+        WHERE t.type = 'table' AND f.\"table\" = 'child' ORDER BY 1";
+    let found: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap();
+    // A new one belongs into `has_history` (a child is kept for it) or into `delete_child` (it goes with the child); then here.
+    insta::assert_snapshot!(found.join("\n"), @r"
+    child_delegate.child_id
+    child_guardian.child_id
+    child_word.child_id
+    letter.child_id
+    mark.child_id
+    meal.child_id
+    meal_correction.child_id
+    operation.child_id
+    retired_code.child_id
+    suspension.child_id
+    ticket.child_id
+    ");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_adult_to_whom_a_letter_went_is_kept() {
     each_database(async |school| {
