@@ -20,6 +20,7 @@ pub mod letters;
 pub mod line;
 pub mod mail;
 pub mod operate;
+pub mod past;
 pub mod people;
 pub mod retention;
 pub mod rollover;

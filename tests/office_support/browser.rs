@@ -17,7 +17,7 @@ use axum::http::Method;
 use fantoccini::{Client, ClientBuilder, Locator, wd::WebDriverCompatibleCommand};
 use serde_json::{Value, json};
 
-use crate::office_support::{PASSWORD, World};
+use crate::office_support::{PASSWORD, World, picture};
 
 /// How long a page may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -197,6 +197,71 @@ impl Chromium {
         self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("button {label}: {e}")).click().await.unwrap();
     }
 
+    /// The same for one that begins so: more follows for those who hear the page.
+    pub async fn press_beginning(&self, label: &str) {
+        let xpath = format!("//main//*[self::button or self::a][starts-with(normalize-space(.), \"{label}\")]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("button {label}…: {e}")).click().await.unwrap();
+    }
+
+    /// Presses an entry of the menu.
+    pub async fn press_in_menu(&self, label: &str) {
+        let xpath = format!("//nav[@aria-label=\"Principale\"]//a[normalize-space(.)=\"{label}\"]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("menu {label}: {e}")).click().await.unwrap();
+    }
+
+    /// Presses the label of a radio button or check box.
+    pub async fn tick(&self, label: &str) {
+        let xpath = format!("//main//label[starts-with(normalize-space(.), \"{label}\")]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("label {label}: {e}")).click().await.unwrap();
+    }
+
+    /// Chooses from a list, by the beginning of what the entry says.
+    pub async fn choose(&self, name: &str, entry: &str) {
+        let xpath = format!("//main//select[@name=\"{name}\"]/option[starts-with(normalize-space(.), \"{entry}\")]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("{entry} in {name}: {e}")).click().await.unwrap();
+    }
+
+    /// Sets a field whose keyboard depends on the language of the browser: a date.
+    pub async fn set(&self, name: &str, value: &str) {
+        let script = "document.querySelector(`main [name=\"${arguments[0]}\"]`).value = arguments[1]";
+        self.client.execute(script, vec![name.into(), value.into()]).await.unwrap();
+    }
+
+    /// Labels and paths of the menu.
+    pub async fn menu(&self) -> Vec<(String, String)> {
+        let script = "return [...document.querySelectorAll('nav[aria-label=\"Principale\"] a')].map((a) => [a.innerText.trim(), a.getAttribute('href')])";
+        let found = self.client.execute(script, Vec::new()).await.unwrap();
+        serde_json::from_value(found).unwrap()
+    }
+
+    /// Presses a key, or types, where the focus is.
+    pub async fn type_here(&self, keys: &str) {
+        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+    }
+
+    /// Goes on with the tab key until the focus is on what says or is called that; on the way everything that has the focus shows it.
+    pub async fn tab_to(&self, wanted: &str) {
+        let script = "const e = document.activeElement;
+            if (!e || e === document.body) return ['', '', true];
+            const label = e.labels && e.labels.length ? e.labels[0].innerText : '';
+            const style = getComputedStyle(e);
+            // A radio button or check box is drawn by its label.
+            const drawn = e.labels && e.labels.length ? getComputedStyle(e.labels[0]) : style;
+            const before = e.labels && e.labels.length ? getComputedStyle(e.labels[0], '::before') : style;
+            const shows = [style, drawn, before].some((s) => (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== 'none');
+            return [(e.innerText || label || '').trim().replace(/\\s+/g, ' '), e.name || '', shows];";
+        for _ in 0..150 {
+            self.type_here("\u{E004}").await;
+            let found = self.client.execute(script, Vec::new()).await.unwrap();
+            let (said, name) = (found[0].as_str().unwrap_or_default(), found[1].as_str().unwrap_or_default());
+            assert_eq!(found[2], true, "{}: the focus on \"{said}\" ({name}) does not show", self.path().await);
+            if said.starts_with(wanted) || name == wanted {
+                return;
+            }
+        }
+        panic!("{}: the keyboard does not come to \"{wanted}\"", self.path().await);
+    }
+
     /// Logs in with the world's password.
     pub async fn log_in(&self, login: &str) {
         self.open("/ufficio/accesso").await;
@@ -245,7 +310,7 @@ impl Chromium {
         }
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/images/ufficio");
         std::fs::create_dir_all(&folder).unwrap();
-        let picture = self.client.screenshot().await.unwrap();
+        let picture = picture::small(&self.client.screenshot().await.unwrap());
         std::fs::write(folder.join(format!("{name}-{}.png", size.word())), picture).unwrap();
     }
 
