@@ -106,6 +106,9 @@ impl Scribe<'_> {
     pub(super) async fn arrive(&mut self, at: DateTime<Utc>) -> Result<(), PastError> {
         let clerk = self.clerk;
         let subject = Subject { kind: "persona", id: clerk.person, name: &clerk.name };
+        if let Some(person) = clerk.person {
+            self.tx().await?.put_last_login(person, at).await?;
+        }
         Ok(trail::record(self.tx().await?, at, clerk, "è entrato", subject, None, None).await?)
     }
 }
