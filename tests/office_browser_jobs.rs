@@ -149,7 +149,7 @@ async fn the_ten_jobs_need_the_clicks_that_the_manual_says() {
         browser.until_it_says("Conferma").await;
         browser.look_here("lavoro-05-chiusura", Size::Desktop).await;
         job.press("Conferma").await;
-        browser.until_it_says("Manca l'acqua").await;
+        browser.until_it_says("Il calendario è aggiornato").await;
     });
 
     job!(6, |job| {
@@ -188,6 +188,8 @@ async fn the_ten_jobs_need_the_clicks_that_the_manual_says() {
         let before = letters(&world).await;
         job.press_beginning("Stampa").await;
         until("the letters are printed", async || letters(&world).await > before).await;
+        // A PDF that is shown asks for an icon of its own.
+        browser.console_errors().await;
     });
 
     job!(9, |job| {

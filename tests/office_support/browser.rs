@@ -87,6 +87,8 @@ impl Chromium {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .env("LANGUAGE", "it")
+            .env("LANG", "it_IT.UTF-8")
+            .env("LC_ALL", "it_IT.UTF-8")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -124,8 +126,6 @@ impl Chromium {
             .await
             .expect("a browser");
         let browser = Self { client, base, _driver: driver, _profile: profile };
-        // Dates as an Italian computer shows them.
-        browser.cdp("Emulation.setLocaleOverride", json!({ "locale": "it-IT" })).await;
         browser.resize(Size::Desktop).await;
         browser
     }
