@@ -167,12 +167,12 @@ pub struct Told {
 /// # Errors
 /// [`YearOutOfRange`] for a calendar that cannot be made.
 pub fn invented_past(this_year: &Roster, until: DateTime<Utc>, window: &Window, last_year: bool) -> Result<Told, YearOutOfRange> {
-    let first_year = year::first_year(this_year)?;
+    let autumn = year::autumn(this_year)?;
     let mut years = Vec::new();
-    if last_year && demo_roster(first_year - 1, |_| String::new()).is_ok() {
-        years.push(year::before(this_year, first_year)?);
+    if last_year && demo_roster(autumn - 1, |_| String::new()).is_ok() {
+        years.push(year::before(this_year, autumn)?);
     }
-    years.push(year::Year::of(this_year.clone(), first_year));
+    years.push(year::Year::of(this_year.clone(), autumn));
     let mut wishes = Wishes::new(window);
     for (place, year) in years.iter().enumerate() {
         // Who opens the demo before this year's roster would have come finds it imported all the same.

@@ -119,7 +119,7 @@ impl<'a> Wishes<'a> {
         self.push(import, Wish::Import(place));
         let first = self.window.local(import).date().checked_add_days(Days::new(1)).unwrap_or_default();
         self.first.get_or_insert(first);
-        let mut rng = ChaCha12Rng::seed_from_u64(SEED ^ (year.first_year as u64) << 20);
+        let mut rng = ChaCha12Rng::seed_from_u64(SEED ^ (year.autumn as u64) << 20);
         for class in 0..year.roster.classes.len() {
             let at = self.local(workday_before(first + TimeDelta::days(2)), 11, 5) + TimeDelta::minutes(4 * class as i64);
             self.push(at, Wish::Letters(place, class));
@@ -142,7 +142,7 @@ impl<'a> Wishes<'a> {
                 Some((*year.children.get(other)?, within(calendars.get(&class?.1)?, row)))
             });
             let Some(&known_as) = year.children.get(index) else { continue };
-            let seed = SEED ^ (year.first_year as u64) << 20 ^ (known_as as u64 + 1) << 40;
+            let seed = SEED ^ (year.autumn as u64) << 20 ^ (known_as as u64 + 1) << 40;
             let habits = habits(&year.roster, child, &mut ChaCha12Rng::seed_from_u64(SEED ^ (known_as as u64 + 1) << 40));
             Family { wishes: self, habits, child: known_as, calendar, sibling, rng: ChaCha12Rng::seed_from_u64(seed) }.live();
         }
@@ -396,7 +396,6 @@ pub(super) fn within(calendar: &ServiceCalendar, child: &ChildRow) -> ServiceCal
 fn illness(day: NaiveDate) -> u64 {
     match (day.month(), day.day()) {
         (9, _) => 60,
-        (10, _) => 80,
         (11, ..15) => 100,
         (11, _) => 130,
         (12, _) => 150,
@@ -405,7 +404,7 @@ fn illness(day: NaiveDate) -> u64 {
         (2, ..12) => 280,
         (2, _) => 180,
         (3, _) => 120,
-        (4 | 5, _) => 80,
+        (10 | 4 | 5, _) => 80,
         _ => 55,
     }
 }

@@ -15,7 +15,7 @@ use crate::canteen::{
 #[derive(Debug, Clone)]
 pub(super) struct Year {
     /// The year it starts in.
-    pub first_year: i32,
+    pub autumn: i32,
     /// Its roster.
     pub roster: Roster,
     /// For each child of the roster, its place in this year's.
@@ -23,16 +23,16 @@ pub(super) struct Year {
 }
 
 /// The year in which the roster's school year starts.
-pub(super) fn first_year(roster: &Roster) -> Result<i32, YearOutOfRange> {
+pub(super) fn autumn(roster: &Roster) -> Result<i32, YearOutOfRange> {
     let name = roster.calendar.school_year.as_deref().unwrap_or_default();
     name.split('/').next().and_then(|year| year.parse().ok()).ok_or(YearOutOfRange(0))
 }
 
 impl Year {
     /// This year.
-    pub fn of(roster: Roster, first_year: i32) -> Self {
+    pub fn of(roster: Roster, autumn: i32) -> Self {
         let children = (0..roster.children.len()).collect();
-        Self { first_year, roster, children }
+        Self { autumn, roster, children }
     }
 
     /// First day of service.
@@ -75,7 +75,7 @@ impl Year {
 
     /// What nobody had foreseen: when the office entered it, and what.
     pub fn surprises(&self) -> Vec<(NaiveDate, NaiveTime, Closure)> {
-        let (autumn, spring) = (self.first_year, self.first_year + 1);
+        let (autumn, spring) = (self.autumn, self.autumn + 1);
         let at = |hour, minute| NaiveTime::from_hms_opt(hour, minute, 0).unwrap_or_default();
         let ente = || Scope::Ente;
         let school = |school: &str| Scope::School { school: school.to_owned() };
@@ -161,13 +161,13 @@ pub(super) fn workday_before(day: NaiveDate) -> NaiveDate {
 }
 
 /// The school a year before: whoever was there already, in the class below. (Who has left since was never in this system.)
-pub(super) fn before(this_year: &Roster, first_year: i32) -> Result<Year, YearOutOfRange> {
+pub(super) fn before(this_year: &Roster, autumn: i32) -> Result<Year, YearOutOfRange> {
     let mut roster = Roster {
         schools: this_year.schools.clone(),
         classes: this_year.classes.iter().filter(|class| !(class.school == SECONDARIA && class.name == "3A")).cloned().collect(),
         guardians: this_year.guardians.clone(),
         children: Vec::new(),
-        calendar: calendar::calendar(first_year - 1)?,
+        calendar: calendar::calendar(autumn - 1)?,
     };
     // Where the third classes are two, the second ones were.
     let beside = roster.classes.iter().find(|class| class.school == PRIMARIA && class.name == "3B").map(|class| class.weekdays);
@@ -182,16 +182,16 @@ pub(super) fn before(this_year: &Roster, first_year: i32) -> Result<Year, YearOu
     });
     let mut children = Vec::new();
     for (place, child) in this_year.children.iter().enumerate() {
-        let Some((school, class)) = class_before(child, place, first_year) else { continue };
+        let Some((school, class)) = class_before(child, place, autumn) else { continue };
         let was = ChildRow { school: school.to_owned(), class: class.to_owned(), enrolled_from: None, enrolled_to: None, ..child.clone() };
         roster.children.push(was);
         children.push(place);
     }
-    Ok(Year { first_year: first_year - 1, roster, children })
+    Ok(Year { autumn: autumn - 1, roster, children })
 }
 
 /// School and class of a child in the year before.
-fn class_before(child: &ChildRow, place: usize, first_year: i32) -> Option<(&'static str, &'static str)> {
+fn class_before(child: &ChildRow, place: usize, autumn: i32) -> Option<(&'static str, &'static str)> {
     if child.enrolled_from.is_some() {
         return None;
     }
@@ -200,7 +200,7 @@ fn class_before(child: &ChildRow, place: usize, first_year: i32) -> Option<(&'st
     match (school.school, school.name) {
         (INFANZIA, name) => {
             // Three-year-olds are new. Of those whose year of birth is not known every third is.
-            let youngest = (first_year - 3).rem_euclid(100);
+            let youngest = (autumn - 3).rem_euclid(100);
             let born = child.fiscal_code.as_ref().and_then(|code| code.as_str().get(6..8)?.parse::<i32>().ok());
             let new = born.map_or(place.is_multiple_of(3), |year| year == youngest);
             (!new).then_some((INFANZIA, name))
