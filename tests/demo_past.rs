@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::{path::Path, sync::Arc};
+
 use chrono::NaiveDate;
 use support::{at, day};
 use tempfile::TempDir;
@@ -19,6 +21,7 @@ use voceguida::{
     desk::{Desk, trail::Actor},
     ops::clock::Clock,
     store::{Db, HeadCount, MealNow},
+    voice::plan::Plan,
 };
 
 const EVENING: &str = "2026-11-16T18:40:00+01:00";
@@ -30,12 +33,17 @@ fn told() -> Told {
     invented_past(&roster, at(EVENING), &Window::default(), false).unwrap()
 }
 
+fn plan() -> Arc<Plan> {
+    Arc::new(Plan::load(Path::new("dialplans/mensa.toml")).unwrap())
+}
+
 /// An ente that has lived through it.
 async fn lived(url: &str, told: &Told) -> (Desk, EnteId) {
     let desk = Desk::new(Db::open(url).await.unwrap(), Clock::starting_at(at(EVENING)));
     let ente = desk.put_ente("demo", "Comune di Prova", None, &Window::default()).await.unwrap();
+    let plan = plan();
     let clerk = Actor { name: CLERK.to_owned(), ..Actor::system(ente) };
-    desk.live_through(ente, &clerk, told, |_, _| {}).await.unwrap();
+    desk.live_through(ente, &clerk, told, &|call| school::way_of(&plan, call), |_, _| {}).await.unwrap();
     (desk, ente)
 }
 
@@ -93,7 +101,7 @@ async fn the_whole_school_is_made_once_and_then_kept() {
     let desk = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(at("2026-11-25T08:20:00+01:00")));
     let began = std::time::Instant::now();
     let mut heard = Vec::new();
-    let ente = school::prepare(&desk, true, |done, all| heard.push((done, all))).await.unwrap();
+    let ente = school::prepare(&desk, Some(&plan()), |done, all| heard.push((done, all))).await.unwrap();
     eprintln!("made in {:.1} s", began.elapsed().as_secs_f64());
     assert!(heard.len() > 5 && heard.last().is_some_and(|(done, all)| done == all), "{heard:?}");
     assert_sound(&desk).await;
@@ -107,9 +115,14 @@ async fn the_whole_school_is_made_once_and_then_kept() {
     );
     assert_eq!(desk.people(ente.id).await.unwrap().len(), 5);
     assert_eq!(desk.batches(ente.id, 10).await.unwrap().len(), 2);
+    let (news, tickets) = (
+        desk.list_news(ente.id, voiceguida::store::NewsFilter::default(), 0, 10).await.unwrap().1,
+        desk.open_tickets(ente.id, None).await.unwrap().0,
+    );
+    assert!(news >= 3 && tickets == 2, "{news} {tickets}");
     let before = desk.mails(ente.id, voceguida::store::MailFilter::default(), 0, 1).await.unwrap().1;
     assert!(before > 20, "{before} mails");
-    school::prepare(&desk, true, |_, _| panic!("once")).await.unwrap();
+    school::prepare(&desk, Some(&plan()), |_, _| panic!("once")).await.unwrap();
     assert_eq!(desk.calls(ente.id, 10_000).await.unwrap().len(), calls.len());
     assert_eq!(desk.mails(ente.id, voceguida::store::MailFilter::default(), 0, 1).await.unwrap().1, before);
 }

@@ -328,13 +328,13 @@ async fn every_call_of_a_burst_is_in_the_records_after_an_orderly_stop() {
         let log = DeskLog::new(desk.clone());
         let one = async |first: i64| {
             for n in (first..CALLS).step_by(3) {
-                log.record(Some(school.ente), record(n)).await;
+                log.record(Some(school.ente), record(n), None).await;
             }
         };
         tokio::join!(one(0), one(1), one(2));
         // A call to a number of nobody's is recorded too, and the same call twice is kept once.
-        log.record(None, record(CALLS)).await;
-        log.record(Some(school.ente), record(0)).await;
+        log.record(None, record(CALLS), None).await;
+        log.record(Some(school.ente), record(0), None).await;
         log.finish().await;
         let newest = desk.calls(school.ente, 3).await.unwrap();
         assert_eq!(newest[0], call_row(&school, CALLS - 1));
@@ -350,7 +350,7 @@ async fn every_call_of_a_burst_is_in_the_records_after_an_orderly_stop() {
         desk.calls_between(school.ente, day("2026-10-13"), day("2026-10-20"), none).await.unwrap();
         assert_eq!(log.unwritten().load(std::sync::atomic::Ordering::Relaxed), 0);
         // After the stop the log line is the record.
-        log.record(Some(school.ente), record(CALLS + 1)).await;
+        log.record(Some(school.ente), record(CALLS + 1), None).await;
         assert_eq!(log.unwritten().load(std::sync::atomic::Ordering::Relaxed), 1);
     })
     .await;
@@ -361,10 +361,10 @@ async fn a_record_that_no_database_takes_does_not_hold_up_the_others() {
     each_database(async |school| {
         let desk = school.desk_at(MONDAY_EVENING);
         let log = DeskLog::new(desk.clone());
-        log.record(Some(school.ente), record(1)).await;
+        log.record(Some(school.ente), record(1), None).await;
         // There is no such ente.
-        log.record(Some(EnteId(99_999)), record(2)).await;
-        log.record(Some(school.ente), record(3)).await;
+        log.record(Some(EnteId(99_999)), record(2), None).await;
+        log.record(Some(school.ente), record(3), None).await;
         log.finish().await;
         let ids: Vec<_> = desk.calls(school.ente, 10).await.unwrap().into_iter().map(|c| c.id).collect();
         assert_eq!(ids, ["call-3", "call-1"]);
@@ -384,7 +384,7 @@ async fn records_wait_for_a_database_that_is_away() {
     cluster.psql(&format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS false"));
     cluster.psql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
     for n in 0..50 {
-        log.record(Some(school.ente), record(n)).await;
+        log.record(Some(school.ente), record(n), None).await;
     }
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     cluster.psql(&format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS true"));

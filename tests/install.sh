@@ -53,6 +53,7 @@ case $what in
         needs setpriv util-linux
         needs pdftotext poppler-utils
         if ! /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null; then missing+=(python3-aiosmtpd); fi
+        if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3 python3-venv); fi
         needs psql postgresql-client
         needs chromium chromium
         needs chromedriver chromium-driver
@@ -113,4 +114,13 @@ if [[ $what == tests && ! -f target/axe/axe.min.js ]]; then
         exit 1
     fi
     tar -xzf "target/axe/axe-core-$axe.tgz" -C target/axe --strip-components=1 package/axe.min.js
+fi
+
+# schemathesis asks the JSON API for everything that its description promises, in an environment of its own.
+if [[ $what == tests ]] && ! cmp -s tests/schemathesis.txt target/schemathesis/installed.txt; then
+    rm -rf target/schemathesis
+    mkdir -p target
+    python3 -m venv target/schemathesis
+    target/schemathesis/bin/pip install --quiet --disable-pip-version-check --retries 5 --only-binary :all: -r tests/schemathesis.txt
+    cp tests/schemathesis.txt target/schemathesis/installed.txt
 fi

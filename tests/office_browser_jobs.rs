@@ -197,9 +197,7 @@ async fn the_ten_jobs_need_the_clicks_that_the_manual_says() {
         let child = child(&world, "Giulia", "Rossi").await;
         let code = code(&world, child).await;
         job.find_child("rossi giulia", "Rossi Giulia").await;
-        job.press("Lettera con il codice, sostituzione del codice").await;
-        browser.until_it_says("A chi vanno").await;
-        job.press("Sostituisci il codice disdetta").await;
+        job.press("Sostituisci il codice").await;
         browser.until_it_says("smette di valere subito").await;
         browser.look_here("lavoro-09-codice", Size::Desktop).await;
         job.press("Sostituisci il codice").await;

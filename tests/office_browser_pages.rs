@@ -17,8 +17,8 @@ use tower::ServiceExt;
 use voceguida::{
     canteen::{ChildId, demo::past::CLERK},
     cli::demo::school,
-    desk::people::Role,
-    store::Verdict,
+    desk::{people::Role, recordings::NewDraft, trail::Actor},
+    store::{NewsFilter, TicketFilter, Verdict},
     web::office,
 };
 
@@ -28,6 +28,8 @@ enum Gives {
     Page(&'static str, String),
     /// A stream of events that keeps a part of a page live.
     Live,
+    /// A WebSocket: whoever does not ask for one is refused.
+    Wire,
     /// A file to take away: a path that fits, or `None` where there may be none.
     File(Option<String>),
 }
@@ -41,6 +43,17 @@ struct Sample {
     adult: i64,
     class: i64,
     closure: i64,
+    /// A call in which something was registered.
+    call: String,
+    /// News that families see, and a draft.
+    public: i64,
+    draft: i64,
+    /// A question that was answered.
+    ticket: i64,
+    canned: i64,
+    key: i64,
+    /// A recording of the prompt `menu` that waits to be taken.
+    recording: i64,
 }
 
 async fn sample(world: &World) -> Sample {
@@ -72,12 +85,25 @@ async fn sample(world: &World) -> Sample {
     let (first, last) = ("2026-11-26".parse().unwrap(), "2027-06-30".parse().unwrap());
     let closures = world.desk.closures_between(world.ente, first, last).await.unwrap();
     let closure = closures.iter().find(|closure| closure.school_id.is_none()).unwrap().id;
-    Sample { child: child.0, refused, adult, class, closure }
+    let mut tx = world.desk.db().read().await.unwrap();
+    let call = tx.operations_of(child).await.unwrap().into_iter().rev().find_map(|o| o.call_id).expect("a call");
+    drop(tx);
+    let news = world.desk.list_news(world.ente, NewsFilter::default(), 0, 10).await.unwrap().0;
+    let public = news.iter().find(|(row, ..)| row.state == "public").unwrap().0.id;
+    let draft = news.iter().find(|(row, ..)| row.state == "draft").unwrap().0.id;
+    let tickets = world.desk.list_tickets(world.ente, &TicketFilter::default(), 0, 10).await.unwrap().0;
+    let ticket = tickets.iter().find(|row| row.state == "waiting").unwrap().id;
+    let canned = world.desk.canned_answers(world.ente).await.unwrap()[0].id;
+    let key = world.desk.tokens(world.ente).await.unwrap().0[0].row.id;
+    let samples = (0..48_000u32).map(|n| (f64::from(n) * 0.17).sin() * 9_000.0).map(|s| s as i16).collect();
+    let recorded = NewDraft { prompt: "menu".into(), file_name: "menu-nuovo.wav".into(), samples, findings: String::new() };
+    let recording = world.desk.keep_draft(&Actor::system(world.ente), &recorded).await.unwrap();
+    Sample { child: child.0, refused, adult, class, closure, call, public, draft, ticket, canned, key, recording }
 }
 
 /// Each GET of the table of routes. A new page without a line here fails the test.
 fn lines(s: &Sample) -> Vec<(&'static str, Gives)> {
-    use Gives::{File, Live, Page};
+    use Gives::{File, Live, Page, Wire};
     let child = |rest: &str| format!("/ufficio/bambini/{}{rest}", s.child);
     vec![
         ("/ufficio/", Page("oggi", "/ufficio/".into())),
@@ -118,6 +144,38 @@ fn lines(s: &Sample) -> Vec<(&'static str, Gives)> {
         ("/ufficio/lettere/{whose}/{id}/esempio", File(Some(format!("/ufficio/lettere/classe/{}/esempio", s.class)))),
         ("/ufficio/codici/{id}/sostituisci", Page("codice-sostituire", format!("/ufficio/codici/{}/sostituisci", s.child))),
         ("/ufficio/posta", Page("posta", "/ufficio/posta".into())),
+        ("/ufficio/linea", Page("linea-ferma", "/ufficio/linea".into())),
+        ("/ufficio/linea/vivo", Live),
+        ("/ufficio/linea/chiamate", Page("telefonate", "/ufficio/linea/chiamate".into())),
+        ("/ufficio/linea/chiamate/{id}", Page("telefonata", format!("/ufficio/linea/chiamate/{}", s.call))),
+        ("/ufficio/linea/esporta", File(Some("/ufficio/linea/esporta?dal=2026-11-23&al=2026-11-24".into()))),
+        ("/ufficio/linea/flusso", Page("percorso", "/ufficio/linea/flusso".into())),
+        ("/ufficio/linea/prova", Page("prova-linea", "/ufficio/linea/prova".into())),
+        ("/ufficio/linea/prova/filo", Wire),
+        ("/ufficio/linea/prova/voce.wav", File(None)),
+        ("/ufficio/linea/messaggi", Page("messaggi", "/ufficio/linea/messaggi".into())),
+        ("/ufficio/linea/messaggi/{name}", Page("messaggio", "/ufficio/linea/messaggi/menu".into())),
+        ("/ufficio/linea/messaggi/{name}/suono/{which}", File(Some("/ufficio/linea/messaggi/menu/suono/uso".into()))),
+        (
+            "/ufficio/linea/messaggi/{name}/nuova/{id}",
+            Page("messaggio-nuovo", format!("/ufficio/linea/messaggi/menu/nuova/{}", s.recording)),
+        ),
+        ("/ufficio/avvisi", Page("avvisi", "/ufficio/avvisi".into())),
+        ("/ufficio/avvisi/nuovo", Page("avviso-nuovo", "/ufficio/avvisi/nuovo".into())),
+        ("/ufficio/avvisi/{id}", Page("avviso", format!("/ufficio/avvisi/{}", s.public))),
+        ("/ufficio/avvisi/{id}/modifica", Page("avviso-modifica", format!("/ufficio/avvisi/{}/modifica", s.draft))),
+        ("/ufficio/avvisi/{id}/pubblica", Page("avviso-pubblica", format!("/ufficio/avvisi/{}/pubblica", s.draft))),
+        ("/ufficio/avvisi/{id}/ritira", Page("avviso-ritira", format!("/ufficio/avvisi/{}/ritira", s.public))),
+        ("/ufficio/avvisi/{id}/elimina", Page("avviso-elimina", format!("/ufficio/avvisi/{}/elimina", s.draft))),
+        ("/ufficio/segnalazioni", Page("segnalazioni", "/ufficio/segnalazioni".into())),
+        ("/ufficio/segnalazioni/nuova", Page("segnalazione-nuova", "/ufficio/segnalazioni/nuova".into())),
+        ("/ufficio/segnalazioni/{id}", Page("segnalazione", format!("/ufficio/segnalazioni/{}", s.ticket))),
+        ("/ufficio/segnalazioni/risposte", Page("risposte", "/ufficio/segnalazioni/risposte".into())),
+        ("/ufficio/segnalazioni/risposte/nuova", Page("risposta-nuova", "/ufficio/segnalazioni/risposte/nuova".into())),
+        ("/ufficio/segnalazioni/risposte/{id}", Page("risposta", format!("/ufficio/segnalazioni/risposte/{}", s.canned))),
+        ("/ufficio/chiavi", Page("chiavi", "/ufficio/chiavi".into())),
+        ("/ufficio/chiavi/nuova", Page("chiave-nuova", "/ufficio/chiavi/nuova".into())),
+        ("/ufficio/chiavi/{id}/revoca", Page("chiave-revoca", format!("/ufficio/chiavi/{}/revoca", s.key))),
         ("/ufficio/persone", Page("persone", "/ufficio/persone".into())),
         ("/ufficio/persone/nuova", Page("persona-nuova", "/ufficio/persone/nuova".into())),
         ("/ufficio/persone/{id}", Page("persona", "/ufficio/persone/2".into())),
@@ -182,6 +240,10 @@ async fn each_page_is_accessible_fits_a_phone_and_is_silent() {
             Gives::File(Some(path)) => {
                 let (status, kind) = head(&world, &plain, path).await;
                 assert!(status == 200 && !kind.is_empty() && !kind.starts_with("text/html"), "{path}: {status} {kind}");
+            }
+            Gives::Wire => {
+                let (status, kind) = head(&world, &plain, route).await;
+                assert!((400..500).contains(&status), "{route}: {status} {kind}");
             }
             Gives::File(None) | Gives::Page(..) => {}
         }

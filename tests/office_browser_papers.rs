@@ -13,7 +13,7 @@ async fn empty_pages_and_a_change_of_hours_are_accessible_and_fit_a_phone() {
     let world = World::new().await;
     let browser = Chromium::start(&world).await;
     browser.log_in("admin").await;
-    browser.until_it_says("Buon lavoro").await;
+    browser.until_it_says("Esci").await;
     for (name, path) in
         [("lettere-vuote", "/ufficio/lettere"), ("lettere-fatte-vuote", "/ufficio/lettere/registro"), ("posta-vuota", "/ufficio/posta")]
     {

@@ -19,6 +19,7 @@ use voceguida::{
         behalf::OfficeOrder,
         family::{ChildEdit, EditError, Edited},
         import::{Change, ImportError, ImportOptions, Kind, Plan},
+        letters::Addressees,
         rollover::{NewYear, RolloverError},
         trail::Actor,
         undo::UndoError,
@@ -484,7 +485,8 @@ async fn everything_can_be_taken_away_but_no_code() {
             assert_eq!(file("bambini.csv").lines().count(), 1 + children);
             assert_eq!(file("operazioni.csv").lines().count(), 1 + operations);
             assert!(file("pasti.csv").lines().count() > 1);
-            let all: String = ["bambini.csv", "adulti.csv", "operazioni.csv", "pasti.csv", "chiamate.csv"].map(&mut file).concat();
+            let all: String =
+                ["bambini.csv", "adulti.csv", "operazioni.csv", "pasti.csv", "segnalazioni.csv", "chiamate.csv"].map(&mut file).concat();
             assert!(school.codes.iter().all(|code| !all.contains(code.as_str())), "no keypad code");
         }
     })
@@ -510,6 +512,142 @@ async fn lists_and_searches_use_the_indexes() {
                 assert_eq!(!text.is_empty(), plan.contains("word>"), "{plan}");
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_of_whom_anything_is_kept_is_never_deleted_by_an_undoing() {
+    each_database(async |school| {
+        let desk = school.desk_at(MONDAY_EVENING);
+        let actor = clerk(&school);
+        // A letter that was printed: somebody has the code on paper.
+        let batch = desk.apply_import(&actor, "elenco.csv", &more(), ImportOptions::default(), None).await.unwrap().batch.unwrap();
+        let (rows, _) = desk
+            .list_children(school.ente, &ChildFilter { text: "esposito".into(), ..ChildFilter::default() }, Order::Name, PAGE)
+            .await
+            .unwrap();
+        let sofia = ChildId(rows[0].id);
+        desk.print_letters(&actor, Addressees::Child(sofia), &[]).await.unwrap();
+        let before = states(&school).await;
+        let Err(UndoError::Touched(why)) = desk.undo_batch(&actor, batch).await else { panic!("it was undone") };
+        assert!(why.iter().any(|line| line == "Esposito Sofia: ha già pasti, operazioni o lettere registrati."), "{why:?}");
+        assert_eq!(states(&school).await, before, "nothing has changed");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_history_keeps_a_child() {
+    // What the pages cannot do to a new child without doing something else first is written past the program.
+    const HISTORIES: [(&str, &str); 3] = [
+        (
+            "a correction",
+            "INSERT INTO meal_correction (child_id, day, school_id, class_id, diet, was, becomes, reason, actor, at)
+                SELECT k.id, '2026-10-12', c.school_id, c.id, k.diet, 'no_service', 'served', 'prova', 'anna', '2026-10-12 18:00:00+00:00'
+                FROM child k JOIN school_class c ON c.id = k.class_id WHERE k.external_ref = 'M12'",
+        ),
+        (
+            "a mailed letter",
+            "INSERT INTO letter (ente_id, child_id, at, actor, way)
+                SELECT ente_id, id, '2026-10-12 18:00:00+00:00', 'anna', 'mail' FROM child WHERE external_ref = 'M12'",
+        ),
+        (
+            "a code that was its own",
+            "INSERT INTO retired_code (ente_id, code, child_id) SELECT ente_id, '4729108', id FROM child WHERE external_ref = 'M12'",
+        ),
+    ];
+    for (what, statement) in HISTORIES {
+        each_database(async |school| {
+            let desk = school.desk_at(MONDAY_EVENING);
+            let actor = clerk(&school);
+            let batch = desk.apply_import(&actor, "elenco.csv", &more(), ImportOptions::default(), None).await.unwrap().batch.unwrap();
+            support::execute(&school.url, statement).await.unwrap();
+            let before = states(&school).await;
+            let Err(UndoError::Touched(why)) = desk.undo_batch(&actor, batch).await else { panic!("{what}: it was undone") };
+            assert!(why.iter().any(|line| line.starts_with("Esposito Sofia: ha già")), "{what}: {why:?}");
+            assert_eq!(states(&school).await, before, "{what}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adult_to_whom_a_letter_went_is_kept() {
+    each_database(async |school| {
+        let desk = school.desk_at(MONDAY_EVENING);
+        let actor = clerk(&school);
+        let mut roster = more();
+        // A known child gets a new adult; the letter is of that child, which the undoing only changes back.
+        roster.children =
+            vec![ChildRow { last_name: "Prova0".into(), first_name: "Ada".into(), ..child("M0", "Prova0", "Ada", "1A", &[1]) }];
+        let batch = desk.apply_import(&actor, "elenco.csv", &roster, ImportOptions::default(), None).await.unwrap().batch.unwrap();
+        let letter = "INSERT INTO letter (ente_id, child_id, at, actor, way, guardian_id)
+            SELECT k.ente_id, k.id, '2026-10-12 18:00:00+00:00', 'anna', 'mail', g.guardian_id
+            FROM child k JOIN child_guardian g ON g.child_id = k.id WHERE k.external_ref = 'M0'";
+        support::execute(&school.url, letter).await.unwrap();
+        let before = states(&school).await;
+        let Err(UndoError::Touched(why)) = desk.undo_batch(&actor, batch).await else { panic!("it was undone") };
+        assert!(why.iter().any(|line| line.starts_with("Verdi Anna: è legato")), "{why:?}");
+        assert_eq!(states(&school).await, before);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_code_is_told_to_the_other_clerk_and_outlives_a_new_year_and_its_undoing() {
+    each_database(async |school| {
+        // There are higher classes: the first one goes up.
+        school.desk_at(MONDAY_EVENING).import(school.ente, &more()).await.unwrap();
+        let (desk, actor, child) = (summer(&school).await, clerk(&school), school.children[0]);
+        let code = async || desk.show_code(&actor, child).await.unwrap();
+        let file = desk.child_file(school.ente, child, day("2026-10-12"), day("2026-10-12")).await.unwrap();
+        let first = code().await;
+        desk.replace_code(&actor, child).await.unwrap();
+        let second = code().await;
+        assert_ne!(first, second);
+        // The version is raised: who has the child's adults open is told.
+        let payer = desk.set_payer(&actor, child, file.found.version, 1).await;
+        assert!(matches!(payer, Err(EditError::Stale)), "{payer:?}");
+        let now = desk.child_file(school.ente, child, day("2026-10-12"), day("2026-10-12")).await.unwrap().found.version;
+        assert!(now > file.found.version);
+
+        // A new year with new codes, undone: the code of before comes back, those that were replaced do not, to nobody.
+        let new = NewYear { fresh_codes: true, ..next_year(&[]) };
+        let plan = desk.plan_rollover(school.ente, &new).await.unwrap();
+        let batch = desk.apply_rollover(&actor, &new, &plan.fingerprint()).await.unwrap();
+        let third = code().await;
+        assert!(third != first && third != second);
+        desk.undo_batch(&actor, batch).await.unwrap();
+        assert_eq!(code().await, second);
+        // Whoever was replaced since is not overruled by an undoing.
+        let batch = desk.apply_rollover(&actor, &new, &desk.plan_rollover(school.ente, &new).await.unwrap().fingerprint()).await.unwrap();
+        desk.replace_code(&actor, child).await.unwrap();
+        let fourth = code().await;
+        assert!(matches!(desk.undo_batch(&actor, batch).await, Err(UndoError::Touched(_))));
+        assert_eq!(code().await, fourth);
+        let mut tx = school.db.read().await.unwrap();
+        let retired = tx.retired_codes(school.ente).await.unwrap();
+        assert!([first, second, third].iter().all(|old| retired.iter().any(|(code, of)| code == old && *of == child.0)));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_another_child_had_is_not_given_back() {
+    each_database(async |school| {
+        school.desk_at(MONDAY_EVENING).import(school.ente, &more()).await.unwrap();
+        let (desk, actor) = (summer(&school).await, clerk(&school));
+        let new = NewYear { fresh_codes: true, ..next_year(&[]) };
+        let plan = desk.plan_rollover(school.ente, &new).await.unwrap();
+        let batch = desk.apply_rollover(&actor, &new, &plan.fingerprint()).await.unwrap();
+        // As if the first child's old code had been the second one's meanwhile, whose letter says so.
+        let other = "UPDATE retired_code SET child_id = (SELECT MAX(id) FROM child) WHERE child_id = (SELECT MIN(id) FROM child)";
+        support::execute(&school.url, other).await.unwrap();
+        let before = states(&school).await;
+        let Err(UndoError::Touched(why)) = desk.undo_batch(&actor, batch).await else { panic!("it was undone") };
+        assert_eq!(why, ["Prova0 Ada: il suo codice disdetta di prima è di un altro bambino, o lo è stato."]);
+        assert_eq!(states(&school).await, before, "nothing has changed");
     })
     .await;
 }

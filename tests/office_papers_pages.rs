@@ -61,11 +61,26 @@ async fn a_code_is_replaced_after_a_page_that_says_what_will_happen() {
     let child = world.desk.child_by_code(world.ente, &codes[0]).await.unwrap();
     let mut clerk = world.logged_in(Role::Office).await;
     let page = format!("/ufficio/codici/{}/sostituisci", child.0);
-    clerk.get(&page).await.says("Il codice di adesso smette di valere subito");
-    let done = clerk.fill(&page, &page, &[]).await;
+    clerk.get(&format!("/ufficio/bambini/{}", child.0)).await.says(&format!(r#"href="{page}""#));
+    let asked = clerk.get(&page).await;
+    asked.says("Il codice di adesso smette di valere subito");
+    let fields = [("_csrf", asked.hidden("_csrf")), ("_version", asked.hidden("_version"))];
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let done = clerk.post(&page, &fields).await;
     assert_eq!((done.status, done.location()), (StatusCode::SEE_OTHER, format!("/ufficio/lettere/bambino/{}", child.0).as_str()));
     assert!(world.desk.child_by_code(world.ente, &codes[0]).await.is_err());
     clerk.get(done.location()).await.says("Il codice è sostituito");
+    // The letter with the new code is right there; the same form once more does not put an end to it.
+    let letter = done.location().to_owned();
+    clerk.get(&letter).await.says(&format!("{letter}/stampa"));
+    let new = world.desk.show_code(&Actor::system(world.ente), child).await.unwrap();
+    let again = clerk.post(&page, &fields).await;
+    assert_eq!(again.location(), page);
+    clerk.get(&page).await.says("non è stato fatto nulla");
+    assert_eq!(world.desk.show_code(&Actor::system(world.ente), child).await.unwrap(), new);
+    // Without the version of what was shown nothing is done either.
+    assert_eq!(clerk.fill(&page, &page, &[]).await.location(), page);
+    assert_eq!(world.desk.show_code(&Actor::system(world.ente), child).await.unwrap(), new);
     assert_eq!(clerk.get("/ufficio/codici/999/sostituisci").await.status, StatusCode::NOT_FOUND);
 }
 
@@ -96,7 +111,14 @@ async fn a_setting_is_shown_with_its_effect_before_it_is_saved() {
 
     // Another clerk, whose page is older, is shown what would become of the first one's work.
     let page = "/ufficio/impostazioni/parte/conservazione";
-    let fields = [("_version", "0"), ("keep_calls_days", "365"), ("keep_audit_days", "730"), ("keep_left_days", "3650"), ("conferma", "1")];
+    let fields = [
+        ("_version", "0"),
+        ("keep_calls_days", "365"),
+        ("keep_audit_days", "730"),
+        ("keep_left_days", "3650"),
+        ("keep_tickets_days", "730"),
+        ("conferma", "1"),
+    ];
     let told = clerk.fill(page, page, &fields).await;
     assert_eq!(told.status, StatusCode::UNPROCESSABLE_ENTITY);
     told.says("un'altra persona ha cambiato le impostazioni");

@@ -119,6 +119,35 @@ pub async fn fill(desk: &Desk) -> anyhow::Result<EnteId> {
             FROM child k JOIN school_class c ON c.id = k.class_id CROSS JOIN bench_day d WHERE d.n < {MEAL_DAYS}"
         )
     );
+    // A ticket for every second child, one of a hundred not closed; a news item for each of the classes.
+    run!(
+        db,
+        "INSERT INTO ticket (ente_id, version, origin, topic, title, child_id, state, opened_by, opened_at, touched_at, closed_at)
+            SELECT k.ente_id, 1, 'office', CASE WHEN k.id % 3 = 0 THEN 'diet' ELSE 'meals' END, 'Dieta di ' || k.last_name, k.id,
+                CASE WHEN k.id % 100 = 0 THEN 'open' ELSE 'closed' END, 'anna', d.at, d.at, CASE WHEN k.id % 100 = 0 THEN NULL ELSE d.at END
+            FROM child k JOIN bench_day d ON d.n = k.id % 300 WHERE k.id % 2 = 0"
+            .to_owned()
+    );
+    run!(db, "INSERT INTO ticket_word (ente_id, word, ticket_id) SELECT ente_id, 'dieta', id FROM ticket".to_owned());
+    run!(
+        db,
+        "INSERT INTO ticket_message (ticket_id, position, kind, author, at, body) SELECT id, 0, 'family', 'Ada', opened_at, 'Chiede' FROM ticket"
+            .to_owned()
+    );
+    run!(
+        db,
+        "INSERT INTO news (ente_id, version, title, body, state, from_at, pinned, by_mail, created_by, created_at, changed_by, changed_at,
+                mail_to, mailed)
+            SELECT s.ente_id, 1, 'Classe ' || c.name, '**Domani** gita', 'public', d.at, FALSE, FALSE, 'anna', d.at, 'anna', d.at, 0, 0
+            FROM school_class c JOIN school s ON s.id = c.school_id JOIN bench_day d ON d.n = c.id % 300"
+            .to_owned()
+    );
+    run!(
+        db,
+        "INSERT INTO news_target (news_id, position, school_id, class_id)
+            SELECT n.id, 0, c.school_id, c.id FROM news n JOIN school_class c ON c.id = n.id WHERE n.id > 1"
+            .to_owned()
+    );
     run!(db, "DROP TABLE bench_day".to_owned());
     run!(db, "ANALYZE".to_owned());
     Ok(ente)

@@ -34,13 +34,14 @@ use crate::{
     voice::{
         check,
         line::{Line, Route},
+        live::LineWatch,
         log::DeskLog,
         plan::Plan,
-        prompts::PromptLibrary,
+        prompts::{PromptLibrary, Shelf},
     },
     web::{
         self, Guide, Web,
-        office::{self, Office, OfficeSettings},
+        office::{self, LineNumber, LineRoom, Office, OfficeSettings},
     },
 };
 
@@ -90,19 +91,23 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     setup.desk = setup.desk.with_mail(setup.mail.is_some());
     // Encoding in G.722 takes its time: only where a trunk may use it.
     let wideband = setup.sip.trunks.iter().any(|trunk| trunk.codecs.contains(&Codec::G722));
-    let library = Arc::new(ArcSwap::from_pointee(load_prompts(&setup.prompts, wideband)?));
+    let shelf = Arc::new(Shelf::new(load_prompts(&setup.prompts, wideband)?, wideband));
     let mut plans: HashMap<PathBuf, Arc<ArcSwap<Plan>>> = HashMap::new();
+    let mut watched = Vec::new();
     let mut routes = HashMap::new();
     let mut trunk_routes = HashMap::new();
+    let mut numbers = Vec::with_capacity(setup.numbers.len());
     for number in &setup.numbers {
         let path = &number.dialplan;
         let plan = if let Some(plan) = plans.get(path) {
             Arc::clone(plan)
         } else {
-            let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &library.load())?));
+            let plan = Arc::new(ArcSwap::from_pointee(load_plan(path, &shelf.delivered())?));
             plans.insert(path.clone(), Arc::clone(&plan));
             plan
         };
+        numbers.push(LineNumber { called: number.called.clone(), trunk: number.trunk.clone(), ente: number.ente, plan: Arc::clone(&plan) });
+        watched.push((number.ente, number.called.clone(), Arc::clone(&plan)));
         let route = Route { ente: number.ente, plan };
         match &number.trunk {
             Some(trunk) => trunk_routes.insert((trunk.clone(), number.called.clone()), route),
@@ -116,10 +121,12 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
             setup.desk.close_days(ente.id, None, |day, meals| info!(ente = ente.slug, %day, meals, "day closed")).await?;
         }
     }
+    shelf.refresh(&setup.desk).await?;
     let smtp = setup.mail.map(|(config, pace)| Ok::<_, anyhow::Error>((Smtp::new(&config)?, pace))).transpose()?;
     let log = DeskLog::new(setup.desk.clone());
-    let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&library));
+    let line = Line::new(Arc::new(setup.desk.clone()), log.clone(), routes, Arc::clone(&shelf));
     let line = Arc::new(line.with_trunk_routes(trunk_routes));
+    let watch = LineWatch { live: line.live(), node: uuid::Uuid::new_v4().to_string(), plans: watched };
 
     // Everything that can fail to start does so before the first call is taken.
     let listener = TcpListener::bind(setup.http).await.with_context(|| format!("cannot listen for HTTP on {}", setup.http))?;
@@ -137,8 +144,11 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
         started: std::time::Instant::now(),
         enti: enti.iter().map(|e| (e.id, e.name.clone())).collect(),
     };
-    let office = Office::new(setup.desk.clone(), Some(server.monitor()), setup.office).await?;
-    let pages = web::router(web).merge(office::router(&office)).into_make_service_with_connect_info::<SocketAddr>();
+    let api = web::api::router(setup.desk.clone(), setup.office.clone());
+    let room = LineRoom { shelf: Arc::clone(&shelf), numbers };
+    let office = Office::with_line(setup.desk.clone(), Some(server.monitor()), setup.office, Some(room)).await?;
+    office.watch_line(watch.clone());
+    let pages = web::router(web).merge(office::router(&office)).merge(api).into_make_service_with_connect_info::<SocketAddr>();
     let pages = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, pages).await {
             error!(%error, "HTTP has ended");
@@ -146,7 +156,12 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
     });
     let mut chores = enti.iter().map(|ente| tokio::spawn(close_days(setup.desk.clone(), ente.clone()))).collect::<Vec<_>>();
     chores.extend(enti.iter().map(|ente| tokio::spawn(chores::forget_what_is_old(setup.desk.clone(), ente.clone()))));
+    chores.push(tokio::spawn(chores::follow_prompts(setup.desk.clone(), shelf.clone())));
+    if setup.desk.is_shared() {
+        chores.push(tokio::spawn(chores::leave_live_pictures(setup.desk.clone(), watch, enti.iter().map(|e| e.id).collect())));
+    }
     if let Some((smtp, pace)) = smtp {
+        chores.extend(enti.iter().map(|ente| tokio::spawn(chores::mail_news(setup.desk.clone(), ente.clone()))));
         chores.push(tokio::spawn(chores::send_mail(setup.desk.clone(), smtp, pace)));
     }
     ready(&server, http);
@@ -156,7 +171,7 @@ pub async fn run(mut setup: Setup, ready: impl FnOnce(&Server, SocketAddr)) -> a
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => {
-                reload(&setup.prompts, wideband, &library, &plans);
+                reload(&setup.prompts, wideband, &shelf, &plans);
                 if let Some(config) = &setup.config {
                     reload_trace(config, &trace);
                 }
@@ -210,14 +225,14 @@ fn load_plan(path: &Path, library: &PromptLibrary) -> anyhow::Result<Plan> {
 }
 
 /// SIGHUP: prompts and plans anew, all or nothing; calls go on under what they began with.
-fn reload(directory: &Path, wideband: bool, library: &ArcSwap<PromptLibrary>, plans: &HashMap<PathBuf, Arc<ArcSwap<Plan>>>) {
+fn reload(directory: &Path, wideband: bool, shelf: &Shelf, plans: &HashMap<PathBuf, Arc<ArcSwap<Plan>>>) {
     let fresh = load_prompts(directory, wideband).and_then(|fresh| {
         let loaded = plans.iter().map(|(path, slot)| Ok((slot, load_plan(path, &fresh)?))).collect::<anyhow::Result<Vec<_>>>()?;
         Ok((fresh, loaded))
     });
     match fresh {
         Ok((fresh, loaded)) => {
-            library.store(Arc::new(fresh));
+            shelf.put_delivered(fresh);
             for (slot, plan) in loaded {
                 slot.store(Arc::new(plan));
             }

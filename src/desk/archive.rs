@@ -15,7 +15,7 @@ use zip::{ZipWriter, write::SimpleFileOptions, write::StreamWriter};
 use super::{
     Desk, DeskError,
     call_file::CallFile,
-    calls::masked,
+    calls::{CallAsked, masked},
     ente_of,
     export::{harmless, push_record},
     import::date,
@@ -133,6 +133,7 @@ impl Desk {
         self.archive_adults(&mut archive, ente, span).await?;
         self.archive_operations(&mut archive, ente, span, &window).await?;
         self.archive_meals(&mut archive, ente, span).await?;
+        self.archive_tickets(&mut archive, ente, span, &window).await?;
         match child {
             Some(child) => self.archive_calls_for(&mut archive, child, &window).await?,
             None => self.archive_calls(&mut archive, ente, &window).await?,
@@ -253,16 +254,42 @@ impl Desk {
         }
     }
 
+    async fn archive_tickets(&self, archive: &mut Archive<'_>, ente: EnteId, span: Span, window: &Window) -> Result<(), ArchiveError> {
+        archive.begin("segnalazioni.csv", &["Segnalazione", "Bambino", "Adulto", "Argomento", "Titolo", "Quando", "Chi", "Da", "Testo"])?;
+        let mut after = (0, 0);
+        loop {
+            let page = self.db.read().await?.archive_tickets(ente, span, after, PAGE).await?;
+            let Some(end) = page.last() else { return Ok(()) };
+            after = (end.ticket_id, end.position);
+            let number = |id: Option<i64>| id.map(|id| id.to_string()).unwrap_or_default();
+            let row = |m: crate::store::ArchivedMessage| {
+                vec![
+                    m.ticket_id.to_string(),
+                    number(m.child_id),
+                    number(m.guardian_id),
+                    super::tickets::Topic::of(&m.topic).label().to_owned(),
+                    m.title,
+                    instant(window, m.at),
+                    super::tickets::said_by(&m.kind).to_owned(),
+                    m.author,
+                    m.body,
+                ]
+            };
+            archive.rows(page.into_iter().map(row)).await?;
+        }
+    }
+
     async fn archive_calls(&self, archive: &mut Archive<'_>, ente: EnteId, window: &Window) -> Result<(), ArchiveError> {
         archive.zip.start_file("chiamate.csv", SimpleFileOptions::default())?;
         archive.text(&CallFile::heading()).await?;
         let file = CallFile { window: *window, whole_numbers: false };
-        let mut after = (DateTime::<Utc>::UNIX_EPOCH, String::new());
-        let until = self.db.read().await?.instant(&self.clock).await?;
+        let now = self.db.read().await?.instant(&self.clock).await?;
+        let asked = CallAsked { last: window.local(now).date(), ..CallAsked::default() };
+        let mut after = None;
         loop {
-            let page = self.db.read().await?.calls_after(ente, (after.0, &after.1), until, PAGE).await?;
+            let page = self.calls_page(ente, &asked, after.as_ref()).await?;
             let Some(end) = page.last() else { return Ok(()) };
-            after = (end.started_at, end.id.clone());
+            after = Some((end.row.started_at, end.row.id.clone()));
             archive.text(&file.lines(&page)).await?;
         }
     }

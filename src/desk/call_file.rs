@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    calls::{CallRow, masked},
+    calls::{ListedCall, Outcome, masked},
     export::{harmless, push_record},
 };
 use crate::canteen::window::Window;
 
 /// The columns.
-const HEADINGS: [&str; 27] = [
+const HEADINGS: [&str; 29] = [
     "Inizio",
     "Squillo",
     "Risposta",
@@ -22,6 +22,8 @@ const HEADINGS: [&str; 27] = [
     "Stato SIP",
     "Causa",
     "Causa Q.850",
+    "Esito",
+    "Ultimo passo",
     "Motivo della rete",
     "Chiuso da",
     "Codec",
@@ -57,7 +59,7 @@ impl CallFile {
     }
 
     /// The lines of these records. Texts that a spreadsheet would take for a formula are made harmless.
-    pub fn lines(&self, calls: &[CallRow]) -> String {
+    pub fn lines(&self, calls: &[ListedCall]) -> String {
         let mut csv = String::new();
         for call in calls {
             let fields = self.fields(call);
@@ -67,7 +69,8 @@ impl CallFile {
         csv
     }
 
-    fn fields(&self, call: &CallRow) -> [String; HEADINGS.len()] {
+    fn fields(&self, listed: &ListedCall) -> [String; HEADINGS.len()] {
+        let call = &listed.row;
         let local = |at: DateTime<Utc>| self.window.local(at).format("%d/%m/%Y %H:%M:%S").to_string();
         let text = |text: &Option<String>| harmless(text.as_deref().unwrap_or_default());
         let number = |number: Option<i64>| number.map(|n| n.to_string()).unwrap_or_default();
@@ -88,7 +91,7 @@ impl CallFile {
             call.ringing_at.map(local).unwrap_or_default(),
             call.answered_at.map(local).unwrap_or_default(),
             local(call.ended_at),
-            call.answered_at.map_or(0, |at| (call.ended_at - at).num_seconds().max(0)).to_string(),
+            listed.seconds.to_string(),
             harmless(&call.trunk),
             caller,
             harmless(&call.called),
@@ -96,6 +99,8 @@ impl CallFile {
             call.status.to_string(),
             harmless(&call.cause),
             number(call.q850),
+            Outcome::of_word(&listed.outcome).map_or("", Outcome::label).to_owned(),
+            text(&listed.last_step),
             text(&call.reason),
             released_by.to_owned(),
             text(&call.codec),
@@ -118,8 +123,14 @@ impl CallFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::calls::CallRow;
 
-    fn call() -> CallRow {
+    fn call() -> ListedCall {
+        let last_step = Some("altro".to_owned());
+        ListedCall { row: record(), seconds: 65, outcome: "registered".into(), dialplan_id: None, last_step, path: None }
+    }
+
+    fn record() -> CallRow {
         let at = |text: &str| text.parse().expect("an instant");
         CallRow {
             id: "6f1e".into(),
@@ -156,16 +167,22 @@ mod tests {
     #[test]
     fn callers_numbers_are_masked_unless_asked_for() {
         let file = |whole_numbers| CallFile { window: Window::default(), whole_numbers };
-        let refused = CallRow {
-            caller: None,
-            answered_at: None,
-            codec: None,
-            loss: None,
-            jitter_us: None,
-            mos: None,
-            released_by: None,
-            status: 404,
-            cause: "refused: unknown number".into(),
+        let refused = ListedCall {
+            row: CallRow {
+                caller: None,
+                answered_at: None,
+                codec: None,
+                loss: None,
+                jitter_us: None,
+                mos: None,
+                released_by: None,
+                status: 404,
+                cause: "refused: unknown number".into(),
+                ..record()
+            },
+            seconds: 0,
+            outcome: "refused".into(),
+            last_step: None,
             ..call()
         };
         let csv = format!("{}{}{}", CallFile::heading(), file(false).lines(&[call(), refused]), file(true).lines(&[call()]));

@@ -2,7 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Desk, DeskError, ente_of, line::DayOutlook, operate::calendar_of};
+use super::{
+    Desk, DeskError, ente_of,
+    line::DayOutlook,
+    operate::{Ground, calendar_of, ground},
+};
 use crate::{
     canteen::{ChildId, DayState, EnteId, calendar::NoService, window::Window},
     store::{ChildRow, StoredOperation},
@@ -33,18 +37,22 @@ pub struct DayView {
     pub no_service: Option<NoService>,
 }
 
+impl Ground {
+    /// The next served days that can still be changed at `now`, and what stands on them.
+    pub(super) fn outlook(&self, now: DateTime<Utc>, days: usize) -> Vec<DayOutlook> {
+        let today = self.window.local(now).date();
+        let open = self.calendar.service_days_from(today).filter(|day| self.window.day_is_open(*day, now));
+        open.take(days).map(|day| DayOutlook { day, state: self.marks.state_on(day, &self.calendar) }).collect()
+    }
+}
+
 impl Desk {
     /// The next served days that can still be changed, and what stands on them.
     pub async fn next_days(&self, child: ChildId, days: usize) -> Result<Vec<DayOutlook>, DeskError> {
         let mut tx = self.db.read().await?;
         let now = tx.instant(&self.clock).await?;
         let row = tx.child(child).await?.ok_or(DeskError::NoChild)?;
-        let window = ente_of(&mut tx, EnteId(row.ente_id)).await?.window;
-        let calendar = calendar_of(&mut tx, child).await?;
-        let marks = tx.marks_of(child).await?;
-        let today = window.local(now).date();
-        let open = calendar.service_days_from(today).filter(|day| window.day_is_open(*day, now));
-        Ok(open.take(days).map(|day| DayOutlook { day, state: marks.state_on(day, &calendar) }).collect())
+        Ok(ground(&mut tx, EnteId(row.ente_id), child).await?.outlook(now, days))
     }
 
     /// Everything about a child, with its days from `first` to `last` (at most [`MOST_DAYS`]).

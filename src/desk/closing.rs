@@ -1,11 +1,13 @@
 //! Closing the day (R9): once per date and school, at the cut-off; what a server that was down
 //! missed, it does when it comes back, with the same result.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use super::{Desk, DeskError, ente_of, kitchen::queue_sheet};
 use crate::{
-    canteen::{ChildId, DayState, EnteId, window::Window},
+    canteen::{DayState, EnteId, window::Window},
     store::{HeadCount, NewMeal, SchoolToClose, Tx},
 };
 
@@ -70,7 +72,7 @@ impl Desk {
             return Ok(None);
         }
         let cutoff = window.closes_after(day);
-        let meals = meals_of(&mut tx, school.school_id, day, cutoff).await?;
+        let meals = meals_of(&mut tx, ente, school.school_id, day, cutoff).await?;
         tx.put_closed_day(school.school_id, day, now, &meals).await?;
         if let Some(heading) = heading.filter(|_| self.has_mail) {
             queue_sheet(&mut tx, ente, school.school_id, day, now, &window, &heading).await?;
@@ -94,18 +96,16 @@ impl Desk {
 }
 
 /// What stood at the cut-off: as known then, so that closing late changes nothing.
-async fn meals_of(tx: &mut Tx, school: i64, day: NaiveDate, cutoff: DateTime<Utc>) -> Result<Vec<NewMeal>, DeskError> {
-    let mut meals = Vec::new();
-    for pupil in tx.pupils(school, cutoff).await? {
-        let child = ChildId(pupil.child_id);
-        let Some(calendar) = tx.calendar_of(child, Some(cutoff)).await? else { continue };
-        if !calendar.is_service_day(day) {
-            continue;
-        }
-        let state = tx.marks_of(child).await?.state_on(day, &calendar);
-        meals.push(NewMeal { child, class_id: pupil.class_id, diet: pupil.diet, state });
+async fn meals_of(tx: &mut Tx, ente: EnteId, school: i64, day: NaiveDate, cutoff: DateTime<Utc>) -> Result<Vec<NewMeal>, DeskError> {
+    let book = tx.calendar_book(ente, Some(cutoff)).await?;
+    let of_school = book.classes.iter().filter(|class| class.school == school);
+    let eat: BTreeSet<i64> =
+        of_school.filter(|class| book.calendar_of(class).is_some_and(|c| c.is_service_day(day))).map(|class| class.id).collect();
+    if eat.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(meals)
+    let meals = tx.expected_meals(school, day, cutoff).await?;
+    Ok(meals.into_iter().filter(|meal| eat.contains(&meal.class_id)).collect())
 }
 
 /// The last day whose cut-off has passed.

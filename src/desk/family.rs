@@ -532,7 +532,7 @@ async fn fields_between(tx: &mut Tx, ente: EnteId, before: &ChildState, after: &
 }
 
 /// Takes theirs where I changed nothing; tells where both did.
-fn merge<T: Clone + PartialEq>(name: &'static str, base: &T, theirs: &T, mine: &T, both: &mut Vec<&'static str>) -> T {
+pub(super) fn merge<T: Clone + PartialEq>(name: &'static str, base: &T, theirs: &T, mine: &T, both: &mut Vec<&'static str>) -> T {
     if mine == base {
         return theirs.clone();
     }
@@ -571,7 +571,7 @@ fn merge_adult(base: &AdultState, theirs: &AdultState, mine: &AdultState) -> (Ad
 }
 
 /// What stands on each day: of a closed day what its meal record, as corrected, says; of others what the calendar and the marks say.
-async fn days_of(tx: &mut Tx, child: ChildId, first: NaiveDate, last: NaiveDate) -> Result<Vec<MonthDay>, DeskError> {
+pub(super) async fn days_of(tx: &mut Tx, child: ChildId, first: NaiveDate, last: NaiveDate) -> Result<Vec<MonthDay>, DeskError> {
     let calendar = calendar_of(tx, child).await?;
     let marks = tx.marks_of(child).await?;
     let meals = tx.closed_days_of(child, first, last).await?;

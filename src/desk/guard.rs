@@ -35,7 +35,7 @@ impl Default for Limits {
 }
 
 /// A right code heals: for how long a caller counts as known.
-const KNOWN_FOR: TimeDelta = TimeDelta::days(400);
+pub(super) const KNOWN_FOR: TimeDelta = TimeDelta::days(400);
 /// For how long wrong codes are kept for the office to see.
 const KEPT_FOR: TimeDelta = TimeDelta::days(30);
 /// The longest that an answer is held back, in ms.

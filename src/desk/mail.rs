@@ -34,6 +34,8 @@ pub enum MailKind {
     Kitchen,
     /// News to families.
     News,
+    /// An answer to what a family asked.
+    Answer,
     /// A trial of the settings.
     Trial,
 }
@@ -44,6 +46,7 @@ impl MailKind {
             Self::Letter => "letter",
             Self::Kitchen => "kitchen",
             Self::News => "news",
+            Self::Answer => "answer",
             Self::Trial => "trial",
         }
     }

@@ -1,33 +1,42 @@
 //! The desk: use cases, one transaction each (design §2).
 
+pub mod access;
 pub mod archive;
 pub mod audit;
 pub mod behalf;
 pub mod calendar;
 pub mod call_file;
+pub mod call_words;
 pub mod calls;
 pub mod child;
 pub mod closing;
 pub mod codes;
+pub mod dry;
 pub mod explain;
 pub mod export;
 pub mod family;
+pub mod feed;
 pub mod guard;
 pub mod hours;
 pub mod import;
 pub mod kitchen;
 pub mod letters;
 pub mod line;
+pub mod live;
 pub mod mail;
+pub mod news;
 pub mod operate;
 pub mod past;
 pub mod people;
+pub mod recordings;
 pub mod retention;
 pub mod rollover;
 pub mod roster_file;
 pub mod settings;
 pub mod telephone;
+pub mod tickets;
 pub mod today;
+pub mod traffic;
 pub mod trail;
 pub mod undo;
 

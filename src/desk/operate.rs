@@ -9,6 +9,7 @@ use crate::{
         calendar::ServiceCalendar,
         marks::Marks,
         rule::{Decision, Request, decide},
+        window::Window,
     },
     ops::chance,
     store::{NewOperation, Tx, Verdict},
@@ -64,13 +65,9 @@ impl Desk {
             return Ok(done);
         }
         let at = tx.instant(&self.clock).await?;
-        let (decision, before) = judge(&mut tx, at, order.ente, order.child, order.request).await?;
-        let verdict = match (&decision, order.expected) {
-            (Decision::Accepted { day, .. } | Decision::Refused { day: Some(day), .. }, Some(expected)) if *day != expected => {
-                Verdict::DayChanged(*day)
-            }
-            _ => Verdict::from(&decision),
-        };
+        let ground = ground(&mut tx, order.ente, order.child).await?;
+        let decision = ground.judge(at, order.request);
+        let verdict = verdict_of(&decision, order.expected);
         let new = NewOperation {
             ente: order.ente,
             child: order.child,
@@ -86,7 +83,7 @@ impl Desk {
         };
         let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
         if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {
-            tx.put_marks(order.child, operation, &before, after).await?;
+            tx.put_marks(order.child, operation, &ground.marks, after).await?;
         }
         tx.commit().await?;
         Ok(Receipt { verdict, number })
@@ -100,7 +97,7 @@ impl Desk {
     pub async fn preview(&self, ente: EnteId, child: ChildId, request: Request) -> Result<Verdict, DeskError> {
         let mut tx = self.db.read().await?;
         let at = tx.instant(&self.clock).await?;
-        Ok(Verdict::from(&judge(&mut tx, at, ente, child, request).await?.0))
+        Ok(Verdict::from(&ground(&mut tx, ente, child).await?.judge(at, request)))
     }
 }
 
@@ -109,12 +106,38 @@ async fn receipt_in(tx: &mut Tx, order: &Order<'_>) -> Result<Option<Receipt>, D
     Ok(done.map(|o| Receipt { verdict: o.verdict, number: o.receipt }))
 }
 
-/// What the rule says, and what stood before.
-async fn judge(tx: &mut Tx, at: DateTime<Utc>, ente: EnteId, child: ChildId, request: Request) -> Result<(Decision, Marks), DeskError> {
+/// What an order is judged by, beside the instant.
+#[derive(Debug, Clone)]
+pub(super) struct Ground {
+    /// The ente's window.
+    pub window: Window,
+    /// The child's calendar.
+    pub calendar: ServiceCalendar,
+    /// What stands for the child.
+    pub marks: Marks,
+}
+
+impl Ground {
+    /// What the rule says.
+    pub(super) fn judge(&self, at: DateTime<Utc>, request: Request) -> Decision {
+        decide(at, &self.window, request, &self.calendar, &self.marks)
+    }
+}
+
+pub(super) async fn ground(tx: &mut Tx, ente: EnteId, child: ChildId) -> Result<Ground, DeskError> {
     let window = ente_of(tx, ente).await?.window;
     let calendar = calendar_of(tx, child).await?;
-    let marks = tx.marks_of(child).await?;
-    Ok((decide(at, &window, request, &calendar, &marks), marks))
+    Ok(Ground { window, calendar, marks: tx.marks_of(child).await? })
+}
+
+/// How a decision is answered to somebody who has confirmed a day.
+pub(super) fn verdict_of(decision: &Decision, expected: Option<NaiveDate>) -> Verdict {
+    match (decision, expected) {
+        (Decision::Accepted { day, .. } | Decision::Refused { day: Some(day), .. }, Some(expected)) if *day != expected => {
+            Verdict::DayChanged(*day)
+        }
+        _ => Verdict::from(decision),
+    }
 }
 
 /// The child's calendar; where its school has no term yet, one without a single served day.

@@ -27,6 +27,8 @@ pub struct Forgotten {
     pub mails: u64,
     /// Callers' numbers that were known.
     pub callers: u64,
+    /// Tickets that were closed.
+    pub tickets: u64,
     /// Children who left.
     pub children: u64,
 }
@@ -48,11 +50,13 @@ impl Desk {
             let calls = tx.forget_calls(ente, before(keep.keep_calls_days), AT_ONCE).await?;
             let trail = tx.forget_trail(ente, before(keep.keep_audit_days), AT_ONCE).await?;
             let mails = tx.forget_mail(ente, before(keep.keep_audit_days), AT_ONCE).await?;
+            let tickets = tx.forget_tickets(ente, before(keep.keep_tickets_days), AT_ONCE).await?;
             tx.commit().await?;
             done.calls += calls;
             done.trail += trail;
             done.mails += mails;
-            if calls.max(trail).max(mails) < AT_ONCE as u64 {
+            done.tickets += tickets;
+            if calls.max(trail).max(mails).max(tickets) < AT_ONCE as u64 {
                 break;
             }
         }
@@ -83,7 +87,7 @@ impl Desk {
     async fn note_forgotten(&self, ente: EnteId, at: DateTime<Utc>, done: Forgotten) -> Result<(), DeskError> {
         let mut tx = self.db.write().await?;
         let counts = json!({
-            "chiamate": done.calls, "righe del registro": done.trail, "messaggi": done.mails,
+            "chiamate": done.calls, "righe del registro": done.trail, "messaggi": done.mails, "segnalazioni": done.tickets,
             "numeri conosciuti": done.callers, "bambini": done.children,
         });
         let subject = Subject { kind: "conservazione", id: None, name: "dati scaduti" };

@@ -55,6 +55,8 @@ pub struct Settings {
     pub keep_audit_days: i64,
     /// For how many days children are known by name after they have left.
     pub keep_left_days: i64,
+    /// For how many days tickets are kept after they were closed.
+    pub keep_tickets_days: i64,
 }
 
 /// A setting that is wrong: its field, and what is wrong with it, in Italian.
@@ -139,6 +141,7 @@ impl Settings {
             keep_calls_days: set.keep_calls_days,
             keep_audit_days: set.keep_audit_days,
             keep_left_days: set.keep_left_days,
+            keep_tickets_days: set.keep_tickets_days,
         })
     }
 
@@ -155,6 +158,7 @@ impl Settings {
             keep_calls_days: self.keep_calls_days,
             keep_audit_days: self.keep_audit_days,
             keep_left_days: self.keep_left_days,
+            keep_tickets_days: self.keep_tickets_days,
         }
     }
 
@@ -166,7 +170,7 @@ impl Settings {
             "luogo": self.place, "e-mail": self.email, "firma": self.signature, "portale": self.portal,
             "numeri": self.numbers.iter().map(|(number, _)| number).collect::<Vec<_>>(),
             "opzioni al telefono": offered, "giorni chiamate": self.keep_calls_days, "giorni registro": self.keep_audit_days,
-            "giorni bambini usciti": self.keep_left_days,
+            "giorni bambini usciti": self.keep_left_days, "giorni segnalazioni chiuse": self.keep_tickets_days,
         })
     }
 
@@ -218,9 +222,12 @@ impl Settings {
         if self.offered.contains(Choice::Suspend) && !self.offered.contains(Choice::Resume) {
             wrong("offered", "Chi sospende deve poter riprendere: offra anche la ripresa, o non offra la sospensione.");
         }
-        for (field, days) in
-            [("keep_calls_days", self.keep_calls_days), ("keep_audit_days", self.keep_audit_days), ("keep_left_days", self.keep_left_days)]
-        {
+        for (field, days) in [
+            ("keep_calls_days", self.keep_calls_days),
+            ("keep_audit_days", self.keep_audit_days),
+            ("keep_left_days", self.keep_left_days),
+            ("keep_tickets_days", self.keep_tickets_days),
+        ] {
             if !KEPT_DAYS.contains(&days) {
                 wrong(field, &format!("Da {} a {} giorni.", KEPT_DAYS.start(), KEPT_DAYS.end()));
             }
@@ -276,6 +283,7 @@ impl Settings {
             ("Le registrazioni delle chiamate", self.keep_calls_days, new.keep_calls_days),
             ("Il registro delle attività e quello della posta", self.keep_audit_days, new.keep_audit_days),
             ("I nomi dei bambini usciti dal servizio", self.keep_left_days, new.keep_left_days),
+            ("Le segnalazioni chiuse", self.keep_tickets_days, new.keep_tickets_days),
         ] {
             if is < was {
                 list.push(format!("{what}: stanotte sarà cancellato per sempre ciò che ha più di {is} giorni (finora {was})."));
@@ -375,6 +383,7 @@ mod tests {
             keep_calls_days: 730,
             keep_audit_days: 730,
             keep_left_days: 3_650,
+            keep_tickets_days: 730,
         }
     }
 

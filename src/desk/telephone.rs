@@ -23,7 +23,7 @@ impl From<DeskError> for DeskUnavailable {
 }
 
 impl LineOutcome {
-    fn of(verdict: Verdict, receipt: Option<String>) -> Self {
+    pub(super) fn of(verdict: Verdict, receipt: Option<String>) -> Self {
         match verdict {
             Verdict::Accepted(day) => Self::Accepted { day, receipt },
             Verdict::Refused(reason, day) => Self::Refused { reason, day },

@@ -97,7 +97,7 @@ async fn undo(tx: &mut Tx, actor: &trail::Actor, rows: &[BatchEntry], at: DateTi
     if touched.is_empty() {
         for (child, code, title) in codes {
             if !tx.give_code_back(ente, child, &code).await? {
-                touched.push(format!("{title}: il suo codice disdetta di prima è stato dato a un altro bambino."));
+                touched.push(format!("{title}: il suo codice disdetta di prima è di un altro bambino, o lo è stato."));
             }
         }
     }
@@ -124,7 +124,8 @@ async fn undo_child(
         return Ok(Some(CHANGED));
     }
     match &row.before_state {
-        None if tx.has_history(id).await? => return Ok(Some("ha già pasti o operazioni registrati")),
+        None if tx.has_history(id).await? => return Ok(Some("ha già pasti, operazioni o lettere registrati")),
+        None if tx.has_tickets(id).await? => return Ok(Some("ha segnalazioni")),
         None => tx.delete_child(id).await?,
         Some(before) => {
             let mut before: ChildState = read(before)?;
@@ -144,7 +145,9 @@ async fn undo_adult(tx: &mut Tx, ente: EnteId, row: &BatchEntry) -> Result<Optio
         return Ok(Some(CHANGED));
     }
     match &row.before_state {
-        None if tx.references_to("adult", row.row_id).await? > 0 => return Ok(Some("è legato ad altri bambini")),
+        None if tx.references_to("adult", row.row_id).await? > 0 => {
+            return Ok(Some("è legato ad altri bambini, o gli è stata spedita una lettera"));
+        }
         None => tx.delete_adult(row.row_id).await?,
         Some(before) => tx.put_adult(ente, row.row_id, &read::<AdultState>(before)?).await?,
     }

@@ -78,7 +78,45 @@ pub struct ArchivedMeal {
     pub becomes: Option<String>,
 }
 
+/// A message of a ticket in a file.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[allow(missing_docs)]
+pub struct ArchivedMessage {
+    pub ticket_id: i64,
+    pub position: i64,
+    pub child_id: Option<i64>,
+    pub guardian_id: Option<i64>,
+    pub topic: String,
+    pub title: String,
+    pub at: DateTime<Utc>,
+    pub kind: String,
+    pub author: String,
+    pub body: String,
+}
+
 impl Tx {
+    /// Messages of tickets after that of this ticket and place, in this order; of every ticket where `span` begins at 0.
+    pub async fn archive_tickets(
+        &mut self,
+        ente: EnteId,
+        span: Span,
+        after: (i64, i64),
+        limit: i64,
+    ) -> Result<Vec<ArchivedMessage>, StoreError> {
+        const SQL: &str = "SELECT m.ticket_id, m.position, t.child_id, t.guardian_id, t.topic, t.title, m.at, m.kind, m.author, m.body
+            FROM ticket_message m JOIN ticket t ON t.id = m.ticket_id
+            WHERE t.ente_id = $1 AND COALESCE(t.child_id, 0) >= $2 AND COALESCE(t.child_id, 0) <= $3 AND (m.ticket_id, m.position) > ($4, $5)
+            ORDER BY m.ticket_id, m.position LIMIT $6";
+        Ok(on!(self, |c| sqlx::query_as(SQL)
+            .bind(ente.0)
+            .bind(span.from)
+            .bind(span.to)
+            .bind(after.0)
+            .bind(after.1)
+            .bind(limit)
+            .fetch_all(c))?)
+    }
+
     /// Children after row `after`.
     pub async fn archive_children(&mut self, ente: EnteId, span: Span, after: i64, limit: i64) -> Result<Vec<ArchivedChild>, StoreError> {
         const SQL: &str = "SELECT k.id, k.external_ref, k.last_name, k.first_name, k.fiscal_code, s.name AS school, c.name AS class,

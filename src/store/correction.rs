@@ -413,7 +413,8 @@ pub(super) fn state_word(state: DayState) -> &'static str {
     }
 }
 
-fn state_from(word: String) -> Result<DayState, StoreError> {
+/// The state of that word.
+pub(super) fn state_from(word: String) -> Result<DayState, StoreError> {
     let states = [DayState::Served, DayState::White, DayState::Cancelled, DayState::Suspended, DayState::NoService];
     states.into_iter().find(|s| state_word(*s) == word).ok_or(StoreError::Unknown { what: "state", value: word })
 }

@@ -189,9 +189,10 @@ impl Tx {
         Ok(n > 0)
     }
 
-    /// Gives the child another code; the one it had is dead and goes to nobody else (a trigger keeps it in `retired_code`).
+    /// Gives the child another code; the one it had is dead and goes to nobody else (a trigger keeps it in `retired_code`). Whoever has the
+    /// child's form open is told, as of any change.
     pub async fn replace_code(&mut self, ente: EnteId, child: ChildId, code: &ChildCode) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE child SET code = $3 WHERE id = $2 AND ente_id = $1";
+        const SQL: &str = "UPDATE child SET code = $3, version = version + 1 WHERE id = $2 AND ente_id = $1";
         run!(self, sqlx::query(SQL).bind(ente.0).bind(child.0).bind(code.as_str()));
         Ok(())
     }

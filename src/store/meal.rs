@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{StoreError, Tx, on, run};
+use super::{StoreError, Tx, correction::state_from, on, run};
 use crate::canteen::{ChildId, DayState, EnteId};
 
 /// A school whose day may have to be closed.
@@ -14,17 +14,6 @@ pub struct SchoolToClose {
     pub live_from: NaiveDate,
     /// The last day closed so far.
     pub closed_until: Option<NaiveDate>,
-}
-
-/// A child to be counted on a day.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct PupilRow {
-    /// Child row.
-    pub child_id: i64,
-    /// Class row.
-    pub class_id: i64,
-    /// Diet.
-    pub diet: String,
 }
 
 /// One child's meal record.
@@ -60,6 +49,14 @@ pub struct HeadCount {
 /// Meals written by one statement.
 const ROWS_AT_ONCE: usize = 100;
 
+#[derive(sqlx::FromRow)]
+struct PupilRow {
+    child_id: i64,
+    class_id: i64,
+    diet: String,
+    state: String,
+}
+
 impl Tx {
     /// The schools of an ente, with how far they are closed.
     pub async fn schools_to_close(&mut self, ente: EnteId) -> Result<Vec<SchoolToClose>, StoreError> {
@@ -76,11 +73,22 @@ impl Tx {
         Ok(n > 0)
     }
 
-    /// The children of a school that were entered by `entered_by`.
-    pub async fn pupils(&mut self, school: i64, entered_by: DateTime<Utc>) -> Result<Vec<PupilRow>, StoreError> {
-        const SQL: &str = "SELECT k.id AS child_id, k.class_id, k.diet FROM child k JOIN school_class c ON c.id = k.class_id
-            WHERE c.school_id = $1 AND k.created_at <= $2 ORDER BY k.id";
-        Ok(on!(self, |c| sqlx::query_as(SQL).bind(school).bind(entered_by).fetch_all(c))?)
+    /// What stands on a day for each enrolled child of a school that was entered by `entered_by`. Whether its class eats on that day is for the calendar to say.
+    pub async fn expected_meals(&mut self, school: i64, day: NaiveDate, entered_by: DateTime<Utc>) -> Result<Vec<NewMeal>, StoreError> {
+        const SQL: &str = "SELECT k.id AS child_id, k.class_id, k.diet,
+                CASE WHEN p.child_id IS NOT NULL THEN 'suspended' WHEN m.kind IS NOT NULL THEN m.kind ELSE 'served' END AS state
+            FROM child k
+            JOIN school_class c ON c.id = k.class_id
+            LEFT JOIN mark m ON m.child_id = k.id AND m.day = $2
+            LEFT JOIN (SELECT DISTINCT child_id FROM suspension WHERE first_day <= $2 AND (last_day IS NULL OR last_day >= $2)) p
+                ON p.child_id = k.id
+            WHERE c.school_id = $1 AND k.created_at <= $3
+                AND (k.enrolled_first IS NULL OR k.enrolled_first <= $2) AND (k.enrolled_last IS NULL OR k.enrolled_last >= $2)
+            ORDER BY k.id";
+        let rows: Vec<PupilRow> = on!(self, |c| sqlx::query_as(SQL).bind(school).bind(day).bind(entered_by).fetch_all(c))?;
+        let typed =
+            |r: PupilRow| Ok(NewMeal { child: ChildId(r.child_id), class_id: r.class_id, diet: r.diet, state: state_from(r.state)? });
+        rows.into_iter().map(typed).collect()
     }
 
     /// Writes the day's meal records and head count and marks it closed. The caller has made sure

@@ -7,23 +7,30 @@ mod archive;
 mod batch;
 mod calendar;
 mod call;
+mod canned;
 mod child;
 mod correction;
 mod ente;
+mod feed;
 mod guard;
 mod kitchen;
 mod letter;
 mod mail;
 mod meal;
+mod news;
 mod operation;
 mod passkey;
 mod people;
 mod person;
+mod recording;
 mod retention;
 mod roster;
 mod search;
 mod session;
 mod settings;
+mod ticket;
+mod token;
+mod traffic;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -36,27 +43,34 @@ use sqlx::{
 };
 
 pub use self::{
-    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
+    archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedMessage, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
     calendar::weekdays_to_bits,
-    call::CallRow,
+    call::{CallFilter, CallMore, CallOperation, CallRow, CallSort, ListedCall},
+    canned::CannedRow,
     child::{ChildRow, EnrolledChild},
     correction::{Correction, MealNow, MealSum, NewCorrection, Pupil, StandingRow},
     ente::Ente,
+    feed::{FeedChild, FeedOperation},
     guard::{GuessCounts, WrongCaller},
     kitchen::{ChannelCount, KitchenRecipient, Moment},
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
-    meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
+    meal::{HeadCount, NewMeal, SchoolToClose},
+    news::{Decision, FamilyNews, NewsFilter, NewsKind, NewsOrder, NewsReader, NewsRow, NewsTarget, PutNews, Reach},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,
     people::{AdultState, ChildState, Versioned},
     person::{NewPerson, PersonRow, PersonSecrets},
+    recording::{NewRecording, RecordingRow, VoiceRow},
     roster::{ClassKey, SchoolKey, SchoolYearRow},
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
+    ticket::{PutMessage, PutTicket, TicketChange, TicketFilter, TicketMessage, TicketOf, TicketOrder, TicketRow},
+    token::{NewToken, TokenRow},
+    traffic::{CountedPlan, NewCount, PlanText, Traffic},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};

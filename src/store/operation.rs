@@ -83,8 +83,9 @@ pub struct StoredOperation {
     pub late: bool,
 }
 
+/// An operation's columns.
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct OperationRow {
     id: i64,
     channel: String,
     at: DateTime<Utc>,
@@ -106,10 +107,10 @@ macro_rules! columns {
     };
 }
 
-impl TryFrom<Row> for StoredOperation {
+impl TryFrom<OperationRow> for StoredOperation {
     type Error = StoreError;
 
-    fn try_from(row: Row) -> Result<Self, StoreError> {
+    fn try_from(row: OperationRow) -> Result<Self, StoreError> {
         let verdict = match (row.reason.as_deref(), row.day) {
             (None, Some(day)) => Verdict::Accepted(day),
             (None, None) => return Err(StoreError::Unknown { what: "decision", value: row.id.to_string() }),
@@ -192,14 +193,14 @@ impl Tx {
     /// The operation that was done under this key.
     pub async fn operation_by_key(&mut self, key: &str) -> Result<Option<StoredOperation>, StoreError> {
         const SQL: &str = concat!("SELECT ", columns!(), " FROM operation WHERE idempotency_key = $1");
-        let row: Option<Row> = on!(self, |c| sqlx::query_as(SQL).bind(key).fetch_optional(c))?;
+        let row: Option<OperationRow> = on!(self, |c| sqlx::query_as(SQL).bind(key).fetch_optional(c))?;
         row.map(StoredOperation::try_from).transpose()
     }
 
     /// All operations on a child, oldest first.
     pub async fn operations_of(&mut self, child: ChildId) -> Result<Vec<StoredOperation>, StoreError> {
         const SQL: &str = concat!("SELECT ", columns!(), " FROM operation WHERE child_id = $1 ORDER BY id");
-        let rows: Vec<Row> = on!(self, |c| sqlx::query_as(SQL).bind(child.0).fetch_all(c))?;
+        let rows: Vec<OperationRow> = on!(self, |c| sqlx::query_as(SQL).bind(child.0).fetch_all(c))?;
         rows.into_iter().map(StoredOperation::try_from).collect()
     }
 

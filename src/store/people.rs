@@ -225,10 +225,12 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives a child a code, unless another child of the ente has it; says whether it did.
+    /// Gives a child a code, unless another child of the ente has it, or had it: that one's old letter would cancel this one's meals. Says
+    /// whether it did.
     pub async fn give_code_back(&mut self, ente: EnteId, id: ChildId, code: &str) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE child SET code = $3 WHERE id = $1 AND ente_id = $2
-            AND NOT EXISTS (SELECT 1 FROM child o WHERE o.ente_id = $2 AND o.code = $3 AND o.id <> $1)";
+            AND NOT EXISTS (SELECT 1 FROM child o WHERE o.ente_id = $2 AND o.code = $3 AND o.id <> $1)
+            AND NOT EXISTS (SELECT 1 FROM retired_code r WHERE r.ente_id = $2 AND r.code = $3 AND r.child_id <> $1)";
         Ok(run!(self, sqlx::query(SQL).bind(id.0).bind(ente.0).bind(code)) > 0)
     }
 
@@ -250,9 +252,12 @@ impl Tx {
         Ok(())
     }
 
-    /// Is there anything of a child's that must not be lost: an operation, a meal, a mark?
+    /// Is there anything of a child's that must not be lost: an operation (marks and suspensions come of them), a meal or what corrects it, a
+    /// letter that was made or mailed, a code that somebody may still have on paper?
     pub async fn has_history(&mut self, id: ChildId) -> Result<bool, StoreError> {
-        const SQL: &str = "SELECT EXISTS (SELECT 1 FROM operation WHERE child_id = $1) OR EXISTS (SELECT 1 FROM meal WHERE child_id = $1)";
+        const SQL: &str = "SELECT EXISTS (SELECT 1 FROM operation WHERE child_id = $1) OR EXISTS (SELECT 1 FROM meal WHERE child_id = $1)
+            OR EXISTS (SELECT 1 FROM meal_correction WHERE child_id = $1) OR EXISTS (SELECT 1 FROM letter WHERE child_id = $1)
+            OR EXISTS (SELECT 1 FROM retired_code WHERE ente_id = (SELECT ente_id FROM child WHERE id = $1) AND child_id = $1)";
         Ok(on!(self, |c| sqlx::query_scalar(SQL).bind(id.0).fetch_one(c))?)
     }
 

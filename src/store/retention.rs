@@ -60,6 +60,7 @@ impl Tx {
             "DELETE FROM batch_row WHERE row_id = $1 AND kind = 'child'",
         ];
         let guardians: Vec<i64> = on!(&mut *self, |c| sqlx::query_scalar(GUARDIANS).bind(child.0).fetch_all(c))?;
+        self.forget_tickets_of_child(child).await?;
         self.replace_code(ente, child, code).await?;
         run!(self, sqlx::query(CHILD).bind(child.0).bind(at).bind(NORMAL_DIET));
         for sql in STATEMENTS {
@@ -79,6 +80,7 @@ impl Tx {
         if children > 0 {
             return Ok(());
         }
+        self.forget_tickets_of_adult(guardian).await?;
         for sql in [
             "DELETE FROM guardian_word WHERE guardian_id = $1",
             "UPDATE letter SET guardian_id = NULL WHERE guardian_id = $1",

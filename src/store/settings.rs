@@ -30,10 +30,12 @@ pub struct SettingsRow {
     pub keep_audit_days: i64,
     /// For how many days children are known by name after they have left.
     pub keep_left_days: i64,
+    /// For how many days tickets are kept after they were closed.
+    pub keep_tickets_days: i64,
 }
 
 impl Default for SettingsRow {
-    /// Everything offered; calls and trail for two years, children who left for ten (claims for unpaid meals end then: art. 2946 c.c.).
+    /// Everything offered; calls, trail and closed tickets for two years, children who left for ten (claims for unpaid meals end then: art. 2946 c.c.).
     fn default() -> Self {
         Self {
             version: 0,
@@ -47,6 +49,7 @@ impl Default for SettingsRow {
             keep_calls_days: 730,
             keep_audit_days: 730,
             keep_left_days: 3_650,
+            keep_tickets_days: 730,
         }
     }
 }
@@ -98,19 +101,20 @@ impl Tx {
     pub async fn settings(&mut self, ente: EnteId) -> Result<Option<SettingsRow>, StoreError> {
         const SQL: &str =
             "SELECT version, office, heading, place, email, signature, portal, phone_options, keep_calls_days, keep_audit_days,
-                keep_left_days FROM ente_settings WHERE ente_id = $1";
+                keep_left_days, keep_tickets_days FROM ente_settings WHERE ente_id = $1";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_optional(c))?)
     }
 
     /// Writes settings over version `row.version`; `false` where somebody else was quicker.
     pub async fn put_settings(&mut self, ente: EnteId, row: &SettingsRow) -> Result<bool, StoreError> {
         const SQL: &str = "INSERT INTO ente_settings (ente_id, version, office, heading, place, email, signature, portal, phone_options,
-                keep_calls_days, keep_audit_days, keep_left_days)
-            VALUES ($1, $2 + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                keep_calls_days, keep_audit_days, keep_left_days, keep_tickets_days)
+            VALUES ($1, $2 + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
             ON CONFLICT (ente_id) DO UPDATE SET version = excluded.version, office = excluded.office, heading = excluded.heading,
                 place = excluded.place, email = excluded.email, signature = excluded.signature, portal = excluded.portal,
                 phone_options = excluded.phone_options, keep_calls_days = excluded.keep_calls_days,
-                keep_audit_days = excluded.keep_audit_days, keep_left_days = excluded.keep_left_days
+                keep_audit_days = excluded.keep_audit_days, keep_left_days = excluded.keep_left_days,
+                keep_tickets_days = excluded.keep_tickets_days
             WHERE ente_settings.version = $2";
         let written = run!(
             self,
@@ -127,6 +131,7 @@ impl Tx {
                 .bind(row.keep_calls_days)
                 .bind(row.keep_audit_days)
                 .bind(row.keep_left_days)
+                .bind(row.keep_tickets_days)
         );
         Ok(written > 0)
     }

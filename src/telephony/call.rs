@@ -1,11 +1,18 @@
 //! What telephony offers its user: a call one can speak on, and keys coming in.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
-use super::clip::Clip;
+use super::{clip::Clip, rtp::quality::Quality};
 
 /// An INVITE that has passed the trunk's checks and waits for a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +200,28 @@ pub struct MediaQuality {
     pub mos: Option<u16>,
 }
 
+/// How the caller's audio comes in, told by the media thread every few seconds while the call lasts.
+#[derive(Debug, Default)]
+pub struct LiveQuality {
+    /// Loss (16 bits), score (16 bits), jitter (32 bits). A score of 0: nothing was measured yet.
+    packed: AtomicU64,
+}
+
+impl LiveQuality {
+    /// As it is now.
+    pub fn set(&self, quality: &Quality) {
+        let packed = u64::from(quality.loss_per_10k) | u64::from(quality.mos_x100) << 16 | u64::from(quality.jitter_micros) << 32;
+        self.packed.store(packed, Ordering::Relaxed);
+    }
+
+    /// As it was told last; `None` as long as nothing was measured.
+    pub fn get(&self) -> Option<Quality> {
+        let packed = self.packed.load(Ordering::Relaxed);
+        let (loss_per_10k, mos_x100, jitter_micros) = (packed as u16, (packed >> 16) as u16, (packed >> 32) as u32);
+        (mos_x100 > 0).then_some(Quality { mos_x100, loss_per_10k, jitter_micros, packets: 0 })
+    }
+}
+
 /// A call detail record: what telephony knows of a finished (or refused) call (CDR).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallRecord {
@@ -240,6 +269,8 @@ pub struct Call {
     pub commands: mpsc::Sender<CallCommand>,
     /// What happens. Bounded; keys beyond the bound are dropped and counted.
     pub events: mpsc::Receiver<CallEvent>,
+    /// How the caller is heard, while the call lasts.
+    pub quality: Arc<LiveQuality>,
 }
 
 /// The user of the telephony endpoint. `voice` implements it; tests do too.

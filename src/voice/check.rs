@@ -1,9 +1,9 @@
 //! Proves what can be proved of a dialplan before anybody calls (design §6). Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    plan::{Action, Kind, PHONE_REASONS, Part, Plan, Problem, Prompting, option_word},
+    plan::{Action, Kind, PHONE_REASONS, Part, Plan, Problem, Prompting, State, option_word},
     speech,
 };
 use crate::canteen::{Choice, DayState};
@@ -28,14 +28,7 @@ pub fn check(file: &str, plan: &Plan, has_prompt: &dyn Fn(&str) -> bool) -> Vec<
     let mut problems = Vec::new();
     let mut wrong = |line: usize, message: String| problems.push(Problem { file: file.to_owned(), line, message });
     for state in &plan.states {
-        let parts: Vec<&Part> = match &state.kind {
-            Kind::Play { play, .. } | Kind::HangUp { play } => play.iter().collect(),
-            Kind::Menu(menu) => prompting_parts(&menu.prompting).into_iter().chain(&menu.greet_partial).collect(),
-            Kind::Digits(digits) => prompting_parts(&digits.prompting),
-            Kind::Action { .. } => vec![],
-        };
-        let reasons = reasons_reaching(plan, state.name.as_str());
-        let missing: BTreeSet<_> = parts.into_iter().flat_map(|p| names_of(plan, p, &reasons)).filter(|name| !has_prompt(name)).collect();
+        let missing = names_in(plan, state).into_iter().filter(|name| !has_prompt(name));
         for name in missing {
             wrong(state.line, format!("state {}: there is no prompt \"{name}\"", state.name));
         }
@@ -49,6 +42,29 @@ pub fn check(file: &str, plan: &Plan, has_prompt: &dyn Fn(&str) -> bool) -> Vec<
         }
     }
     problems
+}
+
+/// The prompts that a state may come to speak.
+fn names_in(plan: &Plan, state: &State) -> BTreeSet<String> {
+    let parts: Vec<&Part> = match &state.kind {
+        Kind::Play { play, .. } | Kind::HangUp { play } => play.iter().collect(),
+        Kind::Menu(menu) => prompting_parts(&menu.prompting).into_iter().chain(&menu.greet_partial).collect(),
+        Kind::Digits(digits) => prompting_parts(&digits.prompting),
+        Kind::Action { .. } => vec![],
+    };
+    let reasons = reasons_reaching(plan, state.name.as_str());
+    parts.into_iter().flat_map(|part| names_of(plan, part, &reasons)).collect()
+}
+
+/// Which states speak each prompt, in the order of the plan.
+pub fn uses(plan: &Plan) -> BTreeMap<String, Vec<&str>> {
+    let mut uses: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for state in &plan.states {
+        for name in names_in(plan, state) {
+            uses.entry(name).or_default().push(&state.name);
+        }
+    }
+    uses
 }
 
 fn prompting_parts(p: &Prompting) -> Vec<&Part> {

@@ -28,7 +28,7 @@ fn kind_words(state: &State) -> String {
     }
 }
 
-fn colours(state: &State) -> (&'static str, &'static str) {
+pub(super) fn colours(state: &State) -> (&'static str, &'static str) {
     match &state.kind {
         Kind::Play { .. } => ("#f2f7fc", "#0066cc"),
         Kind::Menu(_) | Kind::Digits(_) => ("#fff7e0", "#a66300"),
@@ -63,7 +63,7 @@ pub fn mermaid(plan: &Plan) -> String {
 }
 
 /// The layer of each state: how many steps it is from the start.
-fn layers(plan: &Plan) -> Vec<Vec<usize>> {
+pub(super) fn layers(plan: &Plan) -> Vec<Vec<usize>> {
     let mut depth = vec![None; plan.states.len()];
     let mut layers: Vec<Vec<usize>> = vec![];
     let mut current = vec![plan.start];
@@ -162,7 +162,7 @@ fn edge(text: &mut String, from: (usize, usize), to: (usize, usize), label: &str
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -10,9 +10,11 @@ use tokio::{
 use tracing::{Instrument as _, info, warn};
 
 use super::{
+    live::{LiveCall, LiveCalls},
     machine::{Input, Machine, Output, Reply, Request},
+    path::Travelled,
     plan::Plan,
-    prompts::PromptLibrary,
+    prompts::{PromptLibrary, Shelf},
 };
 use crate::{
     canteen::EnteId,
@@ -37,8 +39,8 @@ pub struct Route {
 
 /// Keeps the call detail records.
 pub trait CallLog: Send + Sync + 'static {
-    /// Writes a record down.
-    fn record(&self, ente: Option<EnteId>, record: CallRecord) -> impl Future<Output = ()> + Send;
+    /// Writes a record down, with the way that the call took where it was answered.
+    fn record(&self, ente: Option<EnteId>, record: CallRecord, way: Option<Travelled>) -> impl Future<Output = ()> + Send;
 }
 
 /// All that calls need.
@@ -49,15 +51,16 @@ pub struct Line<D, L> {
     routes: HashMap<String, Route>,
     /// By trunk and called number; these go before `routes`.
     trunk_routes: HashMap<(String, String), Route>,
-    prompts: Arc<ArcSwap<PromptLibrary>>,
+    prompts: Arc<Shelf>,
+    live: Arc<LiveCalls>,
     /// Where the desk is asked: not on the thread that signalling runs on.
     desk_work: Handle,
 }
 
 impl<D: LineDesk, L: CallLog> Line<D, L> {
     /// A line with these called numbers. Belongs in the runtime that the desk is to be asked in.
-    pub fn new(desk: Arc<D>, log: L, routes: HashMap<String, Route>, prompts: Arc<ArcSwap<PromptLibrary>>) -> Self {
-        Self { desk, log, routes, trunk_routes: HashMap::new(), prompts, desk_work: Handle::current() }
+    pub fn new(desk: Arc<D>, log: L, routes: HashMap<String, Route>, prompts: Arc<Shelf>) -> Self {
+        Self { desk, log, routes, trunk_routes: HashMap::new(), prompts, live: Arc::default(), desk_work: Handle::current() }
     }
 
     /// With these called numbers besides, by trunk and number: the same number may lead elsewhere on
@@ -65,6 +68,11 @@ impl<D: LineDesk, L: CallLog> Line<D, L> {
     #[must_use]
     pub fn with_trunk_routes(self, trunk_routes: HashMap<(String, String), Route>) -> Self {
         Self { trunk_routes, ..self }
+    }
+
+    /// The calls under way.
+    pub fn live(&self) -> Arc<LiveCalls> {
+        Arc::clone(&self.live)
     }
 
     /// Where a call leads: by the number in the request, or, where that is none of ours (a trunk's main number), by the one
@@ -78,7 +86,10 @@ impl<D: LineDesk, L: CallLog> Line<D, L> {
 impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     async fn admit(&self, call: &IncomingCall) -> Admission {
         match self.route(call) {
-            Some(_) => Admission::Answer,
+            Some(route) => {
+                self.live.begin(call, route.ente);
+                Admission::Answer
+            }
             None => Admission::Refuse { status: 404, cause: "unknown number".to_owned() },
         }
     }
@@ -86,11 +97,16 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
     async fn run(&self, mut call: Call) {
         let Some(route) = self.route(&call.info) else { return };
         let caller = Caller { call_id: call.info.call_id.clone(), ente: route.ente, number: call.info.caller.clone() };
+        let plan = route.plan.load_full();
+        // The caller may have gone in the very moment of the answer: then nobody looks any more.
+        let live = self.live.get(&call.info.call_id).unwrap_or_else(|| Arc::new(LiveCall::new(&call.info, route.ente)));
+        live.answered(Arc::clone(&plan), Arc::clone(&call.quality));
         let mut talk = Talk {
-            machine: Machine::new(route.plan.load_full()),
+            machine: Machine::new(plan),
+            live,
             desk: Arc::clone(&self.desk),
             desk_work: self.desk_work.clone(),
-            prompts: self.prompts.load_full(),
+            prompts: self.prompts.library(route.ente),
             caller,
             began: Instant::now(),
         };
@@ -99,13 +115,15 @@ impl<D: LineDesk, L: CallLog> CallHandler for Line<D, L> {
 
     async fn finished(&self, record: CallRecord) {
         let ente = self.route(&record.call).map(|route| route.ente);
-        self.log.record(ente, record).await;
+        let way = self.live.end(&record.call.call_id);
+        self.log.record(ente, record, way).await;
     }
 }
 
 /// One call.
 struct Talk<D> {
     machine: Machine,
+    live: Arc<LiveCall>,
     desk: Arc<D>,
     desk_work: Handle,
     prompts: Arc<PromptLibrary>,
@@ -118,6 +136,7 @@ impl<D: LineDesk> Talk<D> {
         let (replies, mut reply) = tokio::sync::mpsc::channel(1);
         self.machine.handle(0, Input::Start);
         loop {
+            self.live.follow(&mut self.machine);
             while let Some(output) = self.machine.poll() {
                 if !self.obey(call, output, &replies).await {
                     return;
@@ -180,7 +199,7 @@ impl<D: LineDesk> Talk<D> {
 }
 
 /// Asks the desk, and takes no answer in time for none.
-pub(super) async fn ask<D: LineDesk>(desk: &D, caller: &Caller, request: Request) -> Reply {
+pub async fn ask<D: LineDesk>(desk: &D, caller: &Caller, request: Request) -> Reply {
     let operating = matches!(request, Request::Operate { .. });
     let answer = async {
         Ok::<_, DeskUnavailable>(match request {
@@ -243,7 +262,7 @@ mod tests {
     }
 
     impl CallLog for Nobody {
-        async fn record(&self, _: Option<EnteId>, _: CallRecord) {}
+        async fn record(&self, _: Option<EnteId>, _: CallRecord, _: Option<Travelled>) {}
     }
 
     #[tokio::test]
@@ -253,7 +272,7 @@ mod tests {
         let route = |ente| Route { ente: EnteId(ente), plan: Arc::clone(&plan) };
         let routes = HashMap::from([("800123456".to_owned(), route(1)), ("0182971111".to_owned(), route(2))]);
         let prompts = PromptLibrary::load(std::path::Path::new("prompts/it")).unwrap();
-        let line = Line::new(Arc::new(Nobody), Nobody, routes, Arc::new(ArcSwap::from_pointee(prompts)));
+        let line = Line::new(Arc::new(Nobody), Nobody, routes, Arc::new(Shelf::new(prompts, false)));
         let ente = |called: &str, diverted_from: Option<&str>| {
             let call = IncomingCall {
                 call_id: String::new(),

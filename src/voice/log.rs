@@ -19,14 +19,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::line::CallLog;
+use super::{
+    line::CallLog,
+    path::{End, Travelled},
+};
 use crate::{
     canteen::EnteId,
     desk::{
         Desk, DeskError,
-        calls::{CallRow, masked},
+        calls::{CallRow, NewCall, Outcome, masked},
     },
-    telephony::call::CallRecord,
+    telephony::call::{CallRecord, Side},
 };
 
 /// Records that may wait: some minutes of the busiest line while the database is away.
@@ -43,7 +46,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Keeps CDRs in the database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DeskLog {
-    queue: mpsc::Sender<CallRow>,
+    queue: mpsc::Sender<Ended>,
     unwritten: Arc<AtomicU64>,
     closing: CancellationToken,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -78,12 +81,38 @@ impl DeskLog {
 }
 
 impl CallLog for DeskLog {
-    async fn record(&self, ente: Option<EnteId>, record: CallRecord) {
-        if let Err(full) = self.queue.try_send(row(ente, record)) {
+    async fn record(&self, ente: Option<EnteId>, record: CallRecord, way: Option<Travelled>) {
+        if let Err(full) = self.queue.try_send(Ended { end: end(&record), row: row(ente, record), way }) {
             self.unwritten.fetch_add(1, Ordering::Relaxed);
-            let (mpsc::error::TrySendError::Full(row) | mpsc::error::TrySendError::Closed(row)) = full;
-            write_out(&row, "the queue of call records is full");
+            let (mpsc::error::TrySendError::Full(ended) | mpsc::error::TrySendError::Closed(ended)) = full;
+            write_out(&ended.row, "the queue of call records is full");
         }
+    }
+}
+
+/// A call that is over. What is counted of its way is made up by the writer, not where calls are signalled.
+#[derive(Debug)]
+struct Ended {
+    row: CallRow,
+    end: End,
+    way: Option<Travelled>,
+}
+
+impl From<Ended> for NewCall {
+    fn from(ended: Ended) -> Self {
+        let way = ended.way.as_ref().filter(|_| ended.row.ente_id.is_some());
+        let outcome = way.map_or_else(|| Outcome::of_unanswered(&ended.row), |way| way.outcome(ended.end));
+        Self { flow: way.map(|way| way.flow(ended.end)), outcome, row: ended.row }
+    }
+}
+
+/// How it ended, for the line.
+fn end(record: &CallRecord) -> End {
+    match (record.cause.as_str(), record.released_by) {
+        (_, Side::Caller) => End::Caller,
+        ("we_hung_up", _) => End::Line,
+        // The longest call, a dead line, a shutdown.
+        (_, Side::Line) => End::Failed,
     }
 }
 
@@ -112,7 +141,7 @@ fn write_out(row: &CallRow, why: &str) {
 
 struct Writer {
     desk: Desk,
-    rows: mpsc::Receiver<CallRow>,
+    rows: mpsc::Receiver<Ended>,
     unwritten: Arc<AtomicU64>,
     closing: CancellationToken,
     /// When an orderly stop gives up on a database that is away.
@@ -121,16 +150,17 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self) {
-        let mut batch = Vec::new();
+        let mut taken = Vec::new();
         let closing = self.closing.clone();
         loop {
             tokio::select! {
                 () = closing.cancelled(), if self.until.is_none() => self.close(),
-                taken = self.rows.recv_many(&mut batch, TOGETHER) => {
-                    if taken == 0 {
+                n = self.rows.recv_many(&mut taken, TOGETHER) => {
+                    if n == 0 {
                         return;
                     }
-                    self.write(&mut batch).await;
+                    let batch: Vec<NewCall> = taken.drain(..).map(NewCall::from).collect();
+                    self.write(&batch).await;
                     self.pause(PAUSE).await;
                 }
             }
@@ -155,7 +185,7 @@ impl Writer {
     }
 
     /// Until the records are written, or never will be.
-    async fn write(&mut self, batch: &mut Vec<CallRow>) {
+    async fn write(&mut self, batch: &[NewCall]) {
         if self.attempt(batch).await.is_err() {
             // One bad record must not hold up the others.
             for row in batch.iter().map(std::slice::from_ref) {
@@ -164,13 +194,12 @@ impl Writer {
                 }
             }
         }
-        batch.clear();
     }
 
     /// Tries until the records are written or given up; fails where they never can be.
-    async fn attempt(&mut self, rows: &[CallRow]) -> Result<(), DeskError> {
+    async fn attempt(&mut self, rows: &[NewCall]) -> Result<(), DeskError> {
         loop {
-            match self.desk.record_calls(rows).await {
+            match self.desk.record_new_calls(rows).await {
                 Ok(()) => return Ok(()),
                 Err(DeskError::Store(error)) if error.is_lasting() => return Err(error.into()),
                 Err(error) if self.until.is_some_and(|until| Instant::now() >= until) => {
@@ -185,10 +214,10 @@ impl Writer {
         }
     }
 
-    fn give_up(&self, rows: &[CallRow], error: &DeskError) {
+    fn give_up(&self, rows: &[NewCall], error: &DeskError) {
         self.unwritten.fetch_add(rows.len() as u64, Ordering::Relaxed);
         for row in rows {
-            write_out(row, &error.to_string());
+            write_out(&row.row, &error.to_string());
         }
     }
 }

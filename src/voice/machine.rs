@@ -9,6 +9,7 @@ use chrono::{NaiveDate, NaiveTime};
 
 use super::{
     check::state_prompt,
+    path::{Answer, How, Step},
     plan::{Action, Digits, Kind, Menu, Part, Plan, Prompting, Target, option_word},
     speech,
 };
@@ -113,6 +114,8 @@ pub enum Reply {
 const MOST_KEYS_AHEAD: usize = 32;
 /// How long the desk may take, in ms. Whoever runs the machine gives up earlier.
 const DESK_PATIENCE_MS: u64 = 8_000;
+/// Steps that wait for somebody to take them; beyond them they are lost.
+const MOST_STEPS_KEPT: usize = 256;
 /// States passed through without anything being heard or waited for, before the plan is taken to go in circles.
 const MOST_STEPS: u32 = 64;
 
@@ -146,6 +149,8 @@ enum Waiting {
 pub struct Machine {
     plan: Arc<Plan>,
     outputs: VecDeque<Output>,
+    /// Steps that nobody has taken yet.
+    steps: VecDeque<Step>,
     waiting: Waiting,
     state: usize,
     /// The last state that spoke by itself, for "back".
@@ -178,6 +183,7 @@ impl Machine {
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
             outputs: VecDeque::new(),
+            steps: VecDeque::new(),
             waiting: Waiting::Nothing,
             state: plan.start,
             spoke: plan.start,
@@ -206,6 +212,11 @@ impl Machine {
     /// What is to be done next.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The next step that the call has taken through its plan, each once, in their order.
+    pub fn step(&mut self) -> Option<Step> {
+        self.steps.pop_front()
     }
 
     /// Is the call over, as far as the plan goes?
@@ -238,7 +249,7 @@ impl Machine {
         match input {
             Input::Start if self.waiting == Waiting::Nothing => {
                 self.began = now;
-                self.enter(now, self.plan.start);
+                self.enter(now, self.plan.start, How::Begun);
             }
             Input::Start => {}
             Input::Digit(key) => self.on_digit(now, key),
@@ -273,7 +284,7 @@ impl Machine {
                 if !flush {
                     self.keys_ahead.push_back(key);
                 }
-                self.enter(now, next);
+                self.enter(now, next, How::Cut);
             }
             // What must be heard is not cut short, and keys pressed over it mean nothing.
             Waiting::Play { .. } | Waiting::ExitSound { .. } | Waiting::LastWords { .. } | Waiting::Nothing | Waiting::Over => {}
@@ -291,13 +302,13 @@ impl Machine {
                 if flush {
                     self.keys_ahead.clear();
                 }
-                self.enter(now, next);
+                self.enter(now, next, How::Said);
             }
             Waiting::Greeting { id } if id == played => {
                 let timeout = self.prompting().map_or(0, |p| p.timeout_ms);
                 self.waiting = Waiting::Key { until: now + timeout };
             }
-            Waiting::ExitSound { id, to } if id == played => self.enter(now, to),
+            Waiting::ExitSound { id, to } if id == played => self.enter(now, to, How::TooMany),
             Waiting::LastWords { id } if id == played => self.hang_up(),
             _ => {}
         }
@@ -396,28 +407,39 @@ impl Machine {
             _ => None,
         };
         match to {
-            Some(to) => self.enter(now, to),
+            Some(to) => self.enter(now, to, How::Answered(Answer::of(outcome))),
             None => self.hang_up(),
         }
     }
 
-    fn enter(&mut self, now: u64, to: usize) {
-        let mut to = to;
+    /// Notes a step.
+    fn passes(&mut self, now: u64, how: How, to: usize) {
+        if self.steps.len() < MOST_STEPS_KEPT
+            && let Ok(to) = u16::try_from(to)
+        {
+            let at = u32::try_from(now.saturating_sub(self.began) / 100).unwrap_or(u32::MAX);
+            self.steps.push_back(Step { how, to, at });
+        }
+    }
+
+    fn enter(&mut self, now: u64, to: usize, how: How) {
+        let (mut to, mut how) = (to, how);
         for _ in 0..MOST_STEPS {
             self.state = to;
             let plan = Arc::clone(&self.plan);
             let Some(state) = plan.states.get(to) else { return self.hang_up() };
+            self.passes(now, how, to);
             match &state.kind {
                 Kind::Play { play, next, barge_in, flush } => {
                     self.spoke = to;
                     // Keys typed ahead make what would be cut short go unsaid.
                     if *barge_in && !*flush && !self.keys_ahead.is_empty() && is_skippable(play) {
-                        to = *next;
+                        (to, how) = (*next, How::Cut);
                         continue;
                     }
                     let prompts = self.words(play);
                     if prompts.is_empty() {
-                        to = *next;
+                        (to, how) = (*next, How::Said);
                         continue;
                     }
                     let id = self.play(prompts);
@@ -517,13 +539,14 @@ impl Machine {
                     self.choice = Some(*option);
                     (self.day, self.receipt) = (None, None);
                 }
-                self.enter(now, *to);
+                self.enter(now, *to, How::Key(key as u8));
             }
             Some(Target::Back) => {
                 self.keys_ahead.clear();
-                self.enter(now, self.spoke);
+                self.enter(now, self.spoke, How::Key(key as u8));
             }
             None if menu.repeat == Some(key) => {
+                self.passes(now, How::Again, self.state);
                 self.keys_ahead.clear();
                 self.greet(now, &menu.prompting, &[], false);
             }
@@ -537,6 +560,7 @@ impl Machine {
         }
         if !key.is_ascii_digit() {
             // `*`: begin again.
+            self.passes(now, How::Again, self.state);
             self.number.clear();
             self.keys_ahead.clear();
             return self.greet(now, &digits.prompting, &[], true);
@@ -544,7 +568,7 @@ impl Machine {
         self.number.push(key);
         if self.number.len() >= digits.digit_len {
             self.swallow = Some(digits.terminator);
-            return self.enter(now, digits.next);
+            return self.enter(now, digits.next, How::Number);
         }
         match self.keys_ahead.pop_front() {
             Some(next) => self.number_key(now, digits, next),
@@ -565,6 +589,7 @@ impl Machine {
 
     fn failed(&mut self, now: u64, prompting: &Prompting) {
         self.failures += 1;
+        self.passes(now, How::Wrong, self.state);
         // Whatever else was typed was meant for something else.
         self.keys_ahead.clear();
         if self.failures >= prompting.max_failures {
@@ -581,6 +606,7 @@ impl Machine {
             _ => return,
         };
         self.timeouts += 1;
+        self.passes(now, How::Silence, self.state);
         if self.timeouts >= prompting.max_timeouts {
             return self.exit(now, prompting);
         }
@@ -590,7 +616,7 @@ impl Machine {
     fn exit(&mut self, now: u64, prompting: &Prompting) {
         let prompts = self.words(&prompting.exit_sound);
         if prompts.is_empty() {
-            return self.enter(now, prompting.exit);
+            return self.enter(now, prompting.exit, How::TooMany);
         }
         let id = self.play(prompts);
         self.waiting = Waiting::ExitSound { id, to: prompting.exit };

@@ -1,11 +1,12 @@
 //! The dialplan: a TOML file in the words that FreeSWITCH and VoiceXML users know (design §6).
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use serde::Deserialize;
 use serde_spanned::Spanned;
+use sha2::{Digest, Sha256};
 
-use crate::canteen::Choice;
+use crate::{canteen::Choice, desk::calls::PlanText};
 
 /// A dialplan, ready to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Plan {
     pub max_call_ms: u64,
     /// The states, in the order of the file; others are referred to by index.
     pub states: Vec<State>,
+    /// What it was read from.
+    pub source: Arc<PlanText>,
 }
 
 /// A state.
@@ -29,6 +32,8 @@ pub struct Plan {
 pub struct State {
     /// Its name in the file.
     pub name: String,
+    /// What it is, for the office; its name where the file does not say.
+    pub title: String,
     /// The line on which it begins.
     pub line: usize,
     /// What it does.
@@ -287,12 +292,15 @@ impl Plan {
             let Some(state) = toml.state.get(*name) else { continue };
             reader.line = *line;
             let kind = reader.state(state.get_ref());
-            states.push(State { name: (*name).to_owned(), line: *line, kind });
+            let title = reader.title(state.get_ref().title()).unwrap_or_else(|| name.replace('_', " "));
+            states.push(State { name: (*name).to_owned(), title, line: *line, kind });
         }
         if !reader.problems.is_empty() {
             return Err(reader.problems);
         }
-        Ok(Self { name: toml.name, title: toml.title, start, max_wrong_codes: toml.max_wrong_codes, max_call_ms: toml.max_call_ms, states })
+        let source = Arc::new(PlanText::new(fingerprint(text), &toml.name, &toml.title, text));
+        let (max_wrong_codes, max_call_ms) = (toml.max_wrong_codes, toml.max_call_ms);
+        Ok(Self { name: toml.name, title: toml.title, start, max_wrong_codes, max_call_ms, states, source })
     }
 
     /// The places to which a state leads, each with the key, outcome or reason of going there.
@@ -313,6 +321,13 @@ impl Plan {
             Kind::HangUp { .. } => vec![],
         }
     }
+}
+
+/// What tells one version of a plan from another: whatever it says, without comments and blanks.
+fn fingerprint(text: &str) -> String {
+    let said = toml::from_str::<toml::Table>(text).ok().and_then(|table| toml::to_string(&table).ok());
+    let digest = Sha256::digest(said.as_deref().unwrap_or(text).as_bytes());
+    digest.iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// The word of an option in prompt names and in the file.
@@ -350,6 +365,8 @@ fn yes() -> bool {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 enum StateToml {
     Play {
+        #[serde(default)]
+        title: Option<String>,
         play: Vec<String>,
         next: String,
         #[serde(default = "yes")]
@@ -358,6 +375,8 @@ enum StateToml {
         flush: bool,
     },
     Menu {
+        #[serde(default)]
+        title: Option<String>,
         #[serde(default)]
         greet_long: Vec<String>,
         #[serde(default)]
@@ -381,6 +400,8 @@ enum StateToml {
     },
     Digits {
         #[serde(default)]
+        title: Option<String>,
+        #[serde(default)]
         greet_long: Vec<String>,
         #[serde(default)]
         greet_short: Vec<String>,
@@ -402,6 +423,8 @@ enum StateToml {
         next: String,
     },
     Action {
+        #[serde(default)]
+        title: Option<String>,
         r#do: String,
         #[serde(default)]
         days: Option<usize>,
@@ -409,8 +432,22 @@ enum StateToml {
     },
     Hangup {
         #[serde(default)]
+        title: Option<String>,
+        #[serde(default)]
         play: Vec<String>,
     },
+}
+
+impl StateToml {
+    fn title(&self) -> Option<&str> {
+        match self {
+            Self::Play { title, .. }
+            | Self::Menu { title, .. }
+            | Self::Digits { title, .. }
+            | Self::Action { title, .. }
+            | Self::Hangup { title, .. } => title.as_deref(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -424,6 +461,9 @@ struct KeyToml {
 
 /// The longest that a state may wait for a key, in ms: a caller must not be kept on a dead line.
 const LONGEST_WAIT_MS: u64 = 60_000;
+
+/// The longest title of a state, in characters: it stands in a box of the drawing.
+const LONGEST_TITLE: usize = 40;
 
 struct Reader<'a> {
     file: &'a str,
@@ -463,6 +503,14 @@ impl Reader<'_> {
         parts
     }
 
+    fn title(&mut self, title: Option<&str>) -> Option<String> {
+        let title = title?.trim();
+        if title.is_empty() || title.chars().count() > LONGEST_TITLE {
+            self.wrong(format!("title must have from 1 to {LONGEST_TITLE} characters"));
+        }
+        Some(title.to_owned())
+    }
+
     fn key(&mut self, text: &str) -> Option<char> {
         let mut chars = text.chars();
         if let (Some(key @ ('0'..='9' | '*' | '#' | 'A'..='D')), None) = (chars.next(), chars.next()) {
@@ -475,7 +523,7 @@ impl Reader<'_> {
 
     fn state(&mut self, state: &StateToml) -> Kind {
         match state {
-            StateToml::Play { play, next, barge_in, flush } => {
+            StateToml::Play { play, next, barge_in, flush, .. } => {
                 if play.is_empty() {
                     self.wrong("a play state says nothing");
                 }
@@ -495,6 +543,7 @@ impl Reader<'_> {
                 type_ahead,
                 keys,
                 repeat,
+                ..
             } => {
                 let sounds = [greet_long, greet_short, invalid_sound, timeout_sound, exit_sound];
                 let prompting = self.prompting(sounds, *timeout_ms, (*max_failures, *max_timeouts), exit, *type_ahead);
@@ -525,6 +574,7 @@ impl Reader<'_> {
                 terminator,
                 inter_digit_timeout_ms,
                 next,
+                ..
             } => {
                 let sounds = [greet_long, greet_short, invalid_sound, timeout_sound, exit_sound];
                 let prompting = self.prompting(sounds, *timeout_ms, (*max_failures, *max_timeouts), exit, *type_ahead);
@@ -542,8 +592,8 @@ impl Reader<'_> {
                     next: self.state_named(next),
                 })
             }
-            StateToml::Action { r#do, days, on } => self.action(r#do, *days, on),
-            StateToml::Hangup { play } => Kind::HangUp { play: self.parts(play) },
+            StateToml::Action { r#do, days, on, .. } => self.action(r#do, *days, on),
+            StateToml::Hangup { play, .. } => Kind::HangUp { play: self.parts(play) },
         }
     }
 

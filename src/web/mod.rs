@@ -1,5 +1,6 @@
-//! HTTP: health, metrics, the page that says how to call, and the office. No rules, no SQL (design §2).
+//! HTTP: health, metrics, the page that says how to call, the office, and the JSON API. No rules, no SQL (design §2).
 
+pub mod api;
 mod metrics;
 pub mod office;
 pub mod status;

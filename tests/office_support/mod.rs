@@ -3,8 +3,13 @@
 
 pub mod picture;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
     body::Body,
@@ -12,6 +17,7 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
 use tempfile::TempDir;
 use tower::ServiceExt;
 use voceguida::{
@@ -24,11 +30,25 @@ use voceguida::{
     },
     ops::clock::Clock,
     store::Db,
-    web::office::{self, Office, OfficeSettings},
+    voice::{
+        plan::Plan,
+        prompts::{PromptLibrary, Shelf},
+    },
+    web::office::{self, LineNumber, LineRoom, Office, OfficeSettings},
 };
 
 /// Everybody's password.
 pub const PASSWORD: &str = "cavallo batteria graffetta";
+
+/// The prompts that come with the line, read once in a test program.
+static DELIVERED: LazyLock<PromptLibrary> = LazyLock::new(|| PromptLibrary::load(Path::new("prompts/it")).expect("the prompts"));
+
+/// A line of this ente's with the plan that ships, on the number 800123456.
+pub fn line_of(ente: EnteId) -> LineRoom {
+    let plan = Plan::load(Path::new("dialplans/mensa.toml")).expect("the plan");
+    let number = LineNumber { called: "800123456".into(), trunk: None, ente, plan: Arc::new(ArcSwap::from_pointee(plan)) };
+    LineRoom { shelf: Arc::new(Shelf::new(DELIVERED.clone(), false)), numbers: vec![number] }
+}
 
 /// An office with one person of each role, whose login name is the role's word.
 pub struct World {
@@ -36,6 +56,8 @@ pub struct World {
     pub ente: EnteId,
     pub router: Router,
     pub now: DateTime<Utc>,
+    /// The line, in a world that has one.
+    pub line: Option<LineRoom>,
     url: String,
     settings: OfficeSettings,
     _dir: TempDir,
@@ -49,6 +71,15 @@ impl World {
     pub async fn with(settings: OfficeSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("office.db").display());
+        Self::over(url, dir, settings).await
+    }
+
+    /// Over this empty database.
+    pub async fn on(url: &str) -> Self {
+        Self::over(url.to_owned(), tempfile::tempdir().unwrap(), OfficeSettings::default()).await
+    }
+
+    async fn over(url: String, dir: TempDir, settings: OfficeSettings) -> Self {
         let now = "2026-10-12T08:00:00Z".parse().unwrap();
         let desk = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(now));
         let ente = desk.put_ente("borgo", "Comune di Borgo", None, &Window::default()).await.unwrap();
@@ -65,7 +96,17 @@ impl World {
             desk.give_password(&actor, person.id, PASSWORD, false).await.unwrap();
         }
         let router = office::router(&Office::new(desk.clone(), None, settings.clone()).await.unwrap());
-        Self { desk, ente, router, now, url, settings, _dir: dir }
+        Self { desk, ente, router, now, line: None, url, settings, _dir: dir }
+    }
+
+    /// With a line.
+    pub async fn with_line() -> Self {
+        let mut world = Self::new().await;
+        let line = line_of(world.ente);
+        let office = Office::with_line(world.desk.clone(), None, world.settings.clone(), Some(line.clone())).await.unwrap();
+        world.router = office::router(&office);
+        world.line = Some(line);
+        world
     }
 
     /// The demo's school with its past, on a Wednesday at 8:20, forty minutes before the cut-off; each of the demo's people has [`PASSWORD`]. Its mail is
@@ -77,7 +118,8 @@ impl World {
             let dir = tempfile::tempdir().unwrap();
             let url = format!("sqlite:{}", dir.path().join("office.db").display());
             let desk = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(now));
-            let ente = school::prepare(&desk, true, |_, _| {}).await.unwrap();
+            let plan = Arc::new(Plan::load(Path::new("dialplans/mensa.toml")).unwrap());
+            let ente = school::prepare(&desk, Some(&plan), |_, _| {}).await.unwrap();
             for (login, ..) in school::PEOPLE {
                 let person = school::person(&desk, login).await.unwrap();
                 desk.give_password(&Actor::system(ente.id), person.id, PASSWORD, false).await.unwrap();
@@ -95,8 +137,10 @@ impl World {
         let settings = OfficeSettings::default();
         let desk = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(now)).with_mail(true);
         let ente = desk.ente(Some("demo")).await.unwrap().id;
-        let router = office::router(&Office::new(desk.clone(), None, settings.clone()).await.unwrap());
-        Self { desk, ente, router, now, url, settings, _dir: dir }
+        let line = line_of(ente);
+        let office = Office::with_line(desk.clone(), None, settings.clone(), Some(line.clone())).await.unwrap();
+        let router = office::router(&office);
+        Self { desk, ente, router, now, line: Some(line), url, settings, _dir: dir }
     }
 
     /// So much later: the same database under a clock that is ahead.
@@ -190,7 +234,10 @@ impl Browser {
                 self.cookies.push((name.to_owned(), value.to_owned()));
             }
         }
-        let bytes = axum::body::to_bytes(body, 20 << 20).await.unwrap();
+        // A live part never ends: its first news will do.
+        let live = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        let bytes =
+            if live { body.into_data_stream().next().await.unwrap().unwrap() } else { axum::body::to_bytes(body, 20 << 20).await.unwrap() };
         Seen { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
     }
 

@@ -19,13 +19,15 @@ use voceguida::{
     telephony::sip::{Server, SipConfig, Trunk},
     voice::{
         line::{Line, Route},
+        live::LineWatch,
         log::DeskLog,
         plan::Plan,
-        prompts::PromptLibrary,
+        prompts::{PromptLibrary, Shelf},
     },
 };
 
 pub mod demo;
+pub mod families;
 pub mod mail;
 pub mod postgres;
 pub mod service;
@@ -137,6 +139,18 @@ pub async fn execute(url: &str, statement: &'static str) -> Result<(), String> {
 
 /// The line over this desk, in this process; returns its SIP URI.
 pub async fn serve(desk: Desk, ente: EnteId) -> (Server, String) {
+    let (server, uri, _) = serve_watched(desk, ente).await;
+    (server, uri)
+}
+
+/// The same, with what the office sees of it.
+pub async fn serve_watched(desk: Desk, ente: EnteId) -> (Server, String, LineWatch) {
+    let prompts = PromptLibrary::load(Path::new("prompts/it")).expect("the prompts");
+    serve_with(desk, ente, Arc::new(Shelf::new(prompts, false))).await
+}
+
+/// The same with these prompts.
+pub async fn serve_with(desk: Desk, ente: EnteId, prompts: Arc<Shelf>) -> (Server, String, LineWatch) {
     let address = SocketAddr::from(([127, 0, 0, 1], demo::free_port()));
     let first = 45_000 + (std::process::id() as u16 % 50) * 100;
     let config = SipConfig {
@@ -153,9 +167,11 @@ pub async fn serve(desk: Desk, ente: EnteId) -> (Server, String) {
         ..SipConfig::default()
     };
     let plan = Plan::load(Path::new("dialplans/mensa.toml")).expect("the plan");
-    let prompts = PromptLibrary::load(Path::new("prompts/it")).expect("the prompts");
-    let routes = HashMap::from([("800123456".to_owned(), Route { ente, plan: Arc::new(ArcSwap::from_pointee(plan)) })]);
-    let line = Line::new(Arc::new(desk.clone()), DeskLog::new(desk.clone()), routes, Arc::new(ArcSwap::from_pointee(prompts)));
+    let plan = Arc::new(ArcSwap::from_pointee(plan));
+    let plans = vec![(ente, "800123456".to_owned(), Arc::clone(&plan))];
+    let routes = HashMap::from([("800123456".to_owned(), Route { ente, plan })]);
+    let line = Line::new(Arc::new(desk.clone()), DeskLog::new(desk.clone()), routes, prompts);
+    let watch = LineWatch { live: line.live(), node: "this".into(), plans };
     let server = Server::start(config, desk.clock(), Arc::new(line)).await.expect("the server starts");
-    (server, format!("sip:800123456@{address}"))
+    (server, format!("sip:800123456@{address}"), watch)
 }

@@ -99,7 +99,8 @@ pub struct Service {
     log: PathBuf,
     /// Where it listens over UDP and TCP.
     pub sip: SocketAddr,
-    http: SocketAddr,
+    /// Where its pages and its API are.
+    pub http: SocketAddr,
 }
 
 impl Service {

@@ -1,5 +1,6 @@
 //! `voceguida demo`: an invented school on the embedded database.
 
+mod desk_work;
 pub mod school;
 
 use std::{
@@ -8,6 +9,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,6 +28,7 @@ use crate::{
     ops::clock::Clock,
     store::{Db, EnrolledChild, Ente},
     telephony::sip::{SipConfig, Trunk},
+    voice::plan::Plan,
     web::{Guide, GuideChild, office::OfficeSettings},
 };
 
@@ -189,7 +192,8 @@ async fn open(args: &Args, clock: Clock) -> anyhow::Result<(Desk, Ente)> {
         std::fs::create_dir(&making).with_context(|| making.display().to_string())?;
         let desk = Desk::new(Db::open(&database_url(&making)).await?, clock);
         let mut told = 0;
-        school::prepare(&desk, true, |done, all| {
+        let plan = Arc::new(Plan::load(&args.dialplans.join("mensa.toml"))?);
+        school::prepare(&desk, Some(&plan), |done, all| {
             // Nothing is said of what is done at once: in a release this takes a second or two.
             let tenths = done * 10 / all.max(1);
             if tenths > told {
@@ -209,7 +213,7 @@ async fn open(args: &Args, clock: Clock) -> anyhow::Result<(Desk, Ente)> {
         std::fs::remove_dir(&making)?;
     }
     let desk = Desk::new(Db::open(&database_url(&args.data)).await?, clock);
-    let ente = school::prepare(&desk, false, |_, _| {}).await?;
+    let ente = school::prepare(&desk, None, |_, _| {}).await?;
     Ok((desk, ente))
 }
 

@@ -1,18 +1,18 @@
 //! The invented school in the database: its people, its past, and what the office has set.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use anyhow::Context;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::has_school_ahead;
+use super::{desk_work, has_school_ahead};
 use crate::{
     canteen::{
         code::ChildCode,
         demo::{
             ENTE_NAME, demo_roster,
-            past::{CLERK, invented_past},
+            past::{self, CLERK, PastCall, invented_past},
             school_year_on,
         },
         roster::Roster,
@@ -20,11 +20,16 @@ use crate::{
     },
     desk::{
         Desk,
+        calls::{Flow, Outcome},
         people::{Person, PersonData, Role},
         trail::Actor,
     },
     ops::clock::Clock,
     store::Ente,
+    voice::{
+        path::{Answer, End, How, Path, Step, Travelled},
+        plan::Plan,
+    },
 };
 
 /// The demo's codes are always the same; real ones are drawn at random.
@@ -39,22 +44,29 @@ pub const PEOPLE: [(&str, &str, Role); 5] = [
     ("lucia", "Lucia Parodi", Role::ReadOnly),
 ];
 
-/// Brings the invented school into the database, where it is not there yet: with a past of last school year and this one, or as it is on its first day. `progress` hears
+/// Brings the invented school into the database, where it is not there yet: with a past of last school year and this one, or, without a plan, as it is on its first day. The plan is what
+/// calls went by; `progress` hears
 /// how much of the past is done, and of how much.
-pub async fn prepare(desk: &Desk, with_past: bool, progress: impl FnMut(usize, usize)) -> anyhow::Result<Ente> {
+pub async fn prepare(desk: &Desk, past: Option<&Arc<Plan>>, progress: impl FnMut(usize, usize)) -> anyhow::Result<Ente> {
     let window = Window::default();
     let id = desk.put_ente("demo", ENTE_NAME, Some("0182970000"), &window).await?;
-    let roster = roster_on(desk.clock().now(), &window)?;
+    let mut roster = roster_on(desk.clock().now(), &window)?;
     let known = desk.school_year(id).await?;
-    if known.is_none() && with_past {
+    if let Some(plan) = past.filter(|_| known.is_none()) {
         let now = desk.clock().now();
         let told = invented_past(&roster, now, &window, true)?;
         let beginning = told.past.events.first().map_or(now, |event| event.at) - TimeDelta::days(2);
         let then = Desk::new(desk.db().clone(), Clock::starting_at(beginning));
         people(&then, &Actor::command_line(id)).await?;
         furnish(&then, &actor(&then, PEOPLE[0].0).await?).await?;
-        desk.live_through(id, &actor(desk, CLERK).await?, &told, progress).await?;
+        let clerk = actor(desk, CLERK).await?;
+        desk.live_through(id, &clerk, &told, &|call| way_of(plan, call), progress).await?;
+        desk_work::write(desk, &actor(desk, PEOPLE[0].0).await?, &clerk, &window).await?;
     } else if known.as_deref() < roster.calendar.school_year.as_deref() {
+        if known.is_some() {
+            // Who has a code keeps it, also where it was replaced meanwhile; a newcomer's is drawn past all that are or were given out.
+            roster.children.iter_mut().for_each(|child| child.code = None);
+        }
         desk.import(id, &roster).await?;
     }
     people(desk, &Actor::system(id)).await?;
@@ -78,6 +90,32 @@ fn roster_on(now: DateTime<Utc>, window: &Window) -> anyhow::Result<Roster> {
         year += 1;
     }
     Ok(demo_roster(year, code)?)
+}
+
+/// What came of a call, and its way through the plan; `None` where the plan has other states than the demo's.
+pub fn way_of(plan: &Arc<Plan>, call: &PastCall) -> Option<(Outcome, Flow)> {
+    let answered = call.way.first()?.at;
+    let mut path = Path::default();
+    for stop in &call.way {
+        let to = plan.states.iter().position(|state| state.name == stop.state)?;
+        let how = match stop.how {
+            past::How::Begun => How::Begun,
+            past::How::Said => How::Said,
+            past::How::Key(key) => How::Key(u8::try_from(key).ok()?),
+            past::How::Number => How::Number,
+            past::How::Answered(word) => How::Answered(Answer::of(word)),
+            past::How::Refused(reason) => How::Answered(Answer::of(serde_json::to_value(reason).ok()?.as_str()?)),
+        };
+        let at = u32::try_from((stop.at - answered).num_milliseconds() / 100).unwrap_or_default();
+        path.push(Step { how, to: u16::try_from(to).ok()?, at });
+    }
+    let travelled = Travelled { plan: Arc::clone(plan), path };
+    let end = match call.end {
+        past::End::Line => End::Line,
+        past::End::Caller | past::End::Abandoned => End::Caller,
+        past::End::DeadMedia => End::Failed,
+    };
+    Some((travelled.outcome(end), travelled.flow(end)))
 }
 
 /// Whoever is not there yet.

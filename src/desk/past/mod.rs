@@ -16,6 +16,7 @@ use super::{
     Desk, DeskError,
     behalf::OfficeOrder,
     calendar::CalendarError,
+    calls::{Flow, NewCall, Outcome},
     import::{ImportError, ImportOptions},
     trail::{self, Actor, Subject},
 };
@@ -42,6 +43,9 @@ const TRAIL: TimeDelta = TimeDelta::days(120);
 /// Seed of receipts and of the ids of calls.
 const SEED: u64 = 0x7265_6365_6970_7473;
 
+/// What came of a call, and its way through the line's plan, where that is known.
+pub type FlowOf<'a> = dyn Fn(&PastCall) -> Option<(Outcome, Flow)> + Sync + 'a;
+
 /// Why the past could not be written down.
 #[derive(Debug, thiserror::Error)]
 pub enum PastError {
@@ -60,7 +64,8 @@ pub enum PastError {
 }
 
 impl Desk {
-    /// Writes a past into an ente that has none yet. `clerk` is who did the office's part of it; `progress` hears how many of all events are done.
+    /// Writes a past into an ente that has none yet. `clerk` is who did the office's part of it; `flow` tells the way of
+    /// each call through the line's plan; `progress` hears how many of all events are done.
     ///
     /// # Errors
     /// [`PastError`]; what was written until then stays.
@@ -69,6 +74,7 @@ impl Desk {
         ente: EnteId,
         clerk: &Actor,
         told: &Told,
+        flow: &FlowOf<'_>,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<(), PastError> {
         let mut rng = ChaCha12Rng::seed_from_u64(SEED);
@@ -87,6 +93,8 @@ impl Desk {
             schools: HashMap::new(),
             tx: None,
             until,
+            flow,
+            ended: Vec::new(),
         };
         let all = told.past.events.len();
         for (n, event) in told.past.events.iter().enumerate() {
@@ -133,6 +141,9 @@ struct Scribe<'a> {
     schools: HashMap<String, i64>,
     tx: Option<Tx>,
     until: DateTime<Utc>,
+    flow: &'a FlowOf<'a>,
+    /// Calls that are over and wait to be written down, as the line's own do.
+    ended: Vec<NewCall>,
 }
 
 impl Scribe<'_> {
@@ -144,11 +155,15 @@ impl Scribe<'_> {
         Ok(self.tx.insert(tx))
     }
 
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        match self.tx.take() {
-            Some(tx) => tx.commit().await,
-            None => Ok(()),
+    async fn flush(&mut self) -> Result<(), DeskError> {
+        if let Some(tx) = self.tx.take() {
+            tx.commit().await?;
         }
+        if !self.ended.is_empty() {
+            self.desk.record_new_calls(&self.ended).await?;
+            self.ended.clear();
+        }
+        Ok(())
     }
 
     async fn write(&mut self, event: &Event) -> Result<(), PastError> {
@@ -187,9 +202,11 @@ impl Scribe<'_> {
             What::Call(call) => {
                 let (Some(record), Some(id)) = (self.told.calls.get(*call), self.ids.get(*call).cloned()) else { return Ok(()) };
                 let row = call_row(self.ente, id, record, &mut self.rng);
+                let flow = (self.flow)(record);
+                let outcome = flow.as_ref().map_or_else(|| Outcome::of_unanswered(&row), |(outcome, _)| *outcome);
+                self.ended.push(NewCall { row, outcome, flow: flow.map(|(_, flow)| flow) });
                 let ente = self.ente;
                 let tx = self.tx().await?;
-                tx.add_call(&row).await?;
                 if let Some(caller) = record.caller.as_deref().filter(|_| record.known) {
                     tx.put_known_caller(ente, caller, at).await?;
                 }

@@ -21,7 +21,11 @@ use super::{
     session::Session,
     worker::{self, Command, Orders},
 };
-use crate::telephony::{call::MediaQuality, clip::Clip, sip::sdp::Agreed};
+use crate::telephony::{
+    call::{LiveQuality, MediaQuality},
+    clip::Clip,
+    sip::sdp::Agreed,
+};
 
 /// Events of a call that may wait to be taken; a person presses at most some ten keys a second.
 const EVENT_QUEUE: usize = 64;
@@ -88,6 +92,7 @@ pub struct Media {
     worker: Orders,
     /// The RTP port, as to be offered.
     pub port: u16,
+    quality: Arc<LiveQuality>,
     /// Has its thread been told that it is over?
     closed: bool,
 }
@@ -118,14 +123,20 @@ impl Engine {
         let worker = worker::choose(&self.workers).ok_or(io::ErrorKind::Other)?.clone();
         worker.engage();
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-        let session = Session::new(id, port, events, self.dead_after);
-        let media = Media { id, worker, port: number, closed: false };
+        let quality = Arc::<LiveQuality>::default();
+        let session = Session::new(id, port, events, self.dead_after, Arc::clone(&quality));
+        let media = Media { id, worker, port: number, quality, closed: false };
         media.worker.send(Command::Open(Box::new(session)));
         Ok((media, receiver))
     }
 }
 
 impl Media {
+    /// How the caller is heard, while it lasts.
+    pub fn quality(&self) -> Arc<LiveQuality> {
+        Arc::clone(&self.quality)
+    }
+
     /// Begins to send and to listen as agreed, or goes on under a new agreement (re-INVITE).
     pub fn start(&self, agreed: Agreed) {
         self.worker.send(Command::Start(self.id, Box::new(agreed)));

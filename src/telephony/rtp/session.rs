@@ -26,7 +26,12 @@ use super::{
     stream::Stream,
     tally::Tally,
 };
-use crate::telephony::{call::MediaQuality, clip::Clip, codec::Codec, sip::sdp::Agreed};
+use crate::telephony::{
+    call::{LiveQuality, MediaQuality},
+    clip::Clip,
+    codec::Codec,
+    sip::sdp::Agreed,
+};
 
 /// Datagrams read for a call at a time: few are usual; a flood must not hold up others.
 const MOST_DATAGRAMS: usize = 16;
@@ -74,13 +79,14 @@ pub(super) struct Session {
     /// When the next report is due; never where there are none.
     report_at: u64,
     reports: Option<Box<Reports>>,
+    live: Arc<LiveQuality>,
 }
 
 /// Sockets to be watched.
 pub(super) type Watch<'a> = &'a mut dyn FnMut(Channel, &UdpSocket);
 
 impl Session {
-    pub fn new(id: u64, port: Port, events: mpsc::Sender<MediaEvent>, dead_after: Duration) -> Self {
+    pub fn new(id: u64, port: Port, events: mpsc::Sender<MediaEvent>, dead_after: Duration, live: Arc<LiveQuality>) -> Self {
         Self {
             id,
             phase: 0,
@@ -98,6 +104,7 @@ impl Session {
             reception: Reception::new(Codec::CLOCK),
             report_at: u64::MAX,
             reports: None,
+            live,
         }
     }
 
@@ -228,6 +235,9 @@ impl Session {
 
     /// Sends a report, the last one with a goodbye.
     fn report(&mut self, now: u64, bye: bool) {
+        if let Some(quality) = self.quality() {
+            self.live.set(&quality);
+        }
         let (Some(stream), Some(reports)) = (&mut self.stream, &mut self.reports) else { return };
         // Counts of 32 bits, which wrap around (RFC 3550 §6.4.1).
         let sent = Sent { packets: self.sent as u32, octets: self.octets as u32, timestamp: stream.sender.timestamp() };
@@ -335,6 +345,12 @@ impl Session {
         }
     }
 
+    /// How well the caller's audio has come in so far; `None` where nothing came.
+    fn quality(&self) -> Option<Quality> {
+        let round_trip_micros = self.reports.as_ref().and_then(|reports| reports.rtcp.round_trip_micros());
+        Quality::of(self.stream.as_ref()?.coding(), &self.reception.totals(), round_trip_micros)
+    }
+
     /// The call is over: says goodbye and tells how it was.
     pub fn finish(mut self, now: u64) -> MediaReport {
         // Who never sent anything says no goodbye (RFC 3550 §6.3.7).
@@ -343,7 +359,7 @@ impl Session {
         }
         let round_trip_micros = self.reports.as_ref().and_then(|reports| reports.rtcp.round_trip_micros());
         let totals = self.reception.totals();
-        let quality = self.stream.as_ref().and_then(|stream| Quality::of(stream.coding(), &totals, round_trip_micros));
+        let quality = self.quality();
         MediaReport {
             packets_sent: self.sent,
             packets_received: self.received + self.swallowed,

@@ -140,7 +140,7 @@ impl<'a> Running<'a> {
         let (command_sender, mut commands) = mpsc::channel(COMMAND_QUEUE);
         let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
         let user = Arc::clone(handler);
-        let call = Call { info: info.clone(), commands: command_sender, events: event_receiver };
+        let call = Call { info: info.clone(), commands: command_sender, events: event_receiver, quality: self.media.quality() };
         tokio::spawn(async move { user.run(call).await }.in_current_span());
 
         let call_ends = Instant::now() + self.shared.config.max_call;

@@ -39,7 +39,7 @@ impl Early<'_> {
         ringing: &mut Ringing,
         transaction: &mut Transaction,
         states: &mut mpsc::Receiver<Box<DialogState>>,
-        pracks: &mut mpsc::Receiver<Transaction>,
+        pracks: &mut mpsc::Receiver<Box<Transaction>>,
     ) -> Result<(), Unanswered> {
         let offer = ringing.agreed.is_none().then(|| ringing.body.clone());
         let mut provisional = Reliable::new(cseq(&transaction.original).unwrap_or_default(), self.chance);
@@ -69,7 +69,7 @@ impl Early<'_> {
                 Some(prack) = pracks.recv() => {
                     let rack = headers::values(&prack.original, "RAck").next().unwrap_or_default();
                     if !provisional.is_acknowledged_by(rack) {
-                        answer(prack, 481, vec![]);
+                        answer(*prack, 481, vec![]);
                         continue;
                     }
                     return acknowledged(ringing, prack).await.map_err(Unanswered::from);
@@ -88,7 +88,7 @@ impl Early<'_> {
 }
 
 /// Takes the PRACK, with the answer to our offer where we have made one.
-async fn acknowledged(ringing: &mut Ringing, prack: Transaction) -> Result<(), Refusal> {
+async fn acknowledged(ringing: &mut Ringing, prack: Box<Transaction>) -> Result<(), Refusal> {
     if ringing.agreed.is_some() {
         return now(prack, 200, Ok(())).await;
     }
@@ -103,7 +103,7 @@ async fn acknowledged(ringing: &mut Ringing, prack: Transaction) -> Result<(), R
 }
 
 /// Answers a PRACK before anything else is said, so that the answer to the INVITE does not overtake it.
-async fn now<T>(mut prack: Transaction, status: u16, outcome: T) -> T {
+async fn now<T>(mut prack: Box<Transaction>, status: u16, outcome: T) -> T {
     if let Err(error) = prack.reply(StatusCode::from(status)).await {
         debug!(%error, "answer to PRACK");
     }

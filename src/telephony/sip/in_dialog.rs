@@ -88,8 +88,8 @@ async fn take(leg: Arc<Leg>, mut dialog: Dialog, mut transaction: Transaction) {
         Method::Bye => leg.keep_bye(&transaction.original),
         Method::PRack => {
             // Nobody waits for one, or for one more.
-            if let Err(TrySendError::Full(prack) | TrySendError::Closed(prack)) = leg.pracks.try_send(transaction) {
-                answer(prack, 481, vec![]);
+            if let Err(TrySendError::Full(prack) | TrySendError::Closed(prack)) = leg.pracks.try_send(Box::new(transaction)) {
+                answer(*prack, 481, vec![]);
             }
             return;
         }

@@ -27,8 +27,8 @@ pub(super) struct Leg {
     pub contact: Uri,
     /// The highest CSeq that came from the caller's side.
     remote_cseq: AtomicU32,
-    /// PRACKs, for whoever waits for one.
-    pub pracks: mpsc::Sender<Transaction>,
+    /// PRACKs, for whoever waits for one. Boxed: a queue takes room for 32 at once, which were 29 kB for each call.
+    pub pracks: mpsc::Sender<Box<Transaction>>,
     /// Changes of the dialog, for whoever runs the call.
     states: mpsc::Sender<Box<DialogState>>,
     /// What the BYE of the caller's side said.
@@ -40,7 +40,13 @@ pub(super) const STATE_QUEUE: usize = 32;
 
 impl Leg {
     /// A call that began with an INVITE of this CSeq.
-    pub fn new(span: Span, contact: Uri, cseq: u32, pracks: mpsc::Sender<Transaction>, states: mpsc::Sender<Box<DialogState>>) -> Self {
+    pub fn new(
+        span: Span,
+        contact: Uri,
+        cseq: u32,
+        pracks: mpsc::Sender<Box<Transaction>>,
+        states: mpsc::Sender<Box<DialogState>>,
+    ) -> Self {
         Self { span, contact, remote_cseq: AtomicU32::new(cseq), pracks, states, bye: OnceLock::new() }
     }
 

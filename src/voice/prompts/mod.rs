@@ -1,6 +1,8 @@
 //! The prompt library: a manifest of texts and a recording of each, decoded once (design §7).
 
 mod decode;
+pub mod examine;
+mod shelf;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +18,7 @@ use serde::Deserialize;
 use serde_spanned::Spanned;
 
 pub use decode::{DecodeError, LONGEST_S};
+pub use shelf::{Shelf, clip_of, wav};
 
 use crate::telephony::clip::Clip;
 
@@ -44,7 +47,6 @@ struct Entry {
     text: String,
     #[expect(dead_code, reason = "for prompts/speak")]
     say: Option<String>,
-    #[expect(dead_code, reason = "for prompts/speak")]
     kind: Option<String>,
 }
 
@@ -59,16 +61,19 @@ pub enum PromptError {
     Problems(Vec<String>),
 }
 
-/// All prompts, ready to be sent. Immutable; a reload makes a new one.
-#[derive(Debug)]
+/// All prompts, ready to be sent. Immutable; a reload makes a new one. A clone shares the recordings.
+#[derive(Debug, Clone)]
 pub struct PromptLibrary {
     prompts: BTreeMap<String, Prompt>,
     warnings: Vec<String>,
+    loudness_dbfs: f64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Prompt {
     text: String,
+    /// Is it joined to others (weekday, number, month)?
+    part: bool,
     clip: Arc<Clip>,
 }
 
@@ -111,13 +116,19 @@ impl PromptLibrary {
             match recording {
                 Ok(recording) => {
                     warnings.extend(recording.warnings(manifest.loudness_dbfs));
-                    prompts.insert(entry.name.clone(), Prompt { text: entry.text.clone(), clip: Arc::new(recording.clip) });
+                    let prompt =
+                        Prompt { text: entry.text.clone(), part: entry.kind.as_deref() == Some("part"), clip: Arc::new(recording.clip) };
+                    prompts.insert(entry.name.clone(), prompt);
                 }
                 Err(problem) => problems.push(format!("{file}:{line}: {problem}")),
             }
         }
         warnings.extend(unused(directory, &prompts));
-        if problems.is_empty() { Ok(Self { prompts, warnings }) } else { Err(PromptError::Problems(problems)) }
+        if problems.is_empty() {
+            Ok(Self { prompts, warnings, loudness_dbfs: manifest.loudness_dbfs })
+        } else {
+            Err(PromptError::Problems(problems))
+        }
     }
 
     /// The prompt of this name.
@@ -128,6 +139,33 @@ impl PromptLibrary {
     /// What it says.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.prompts.get(name).map(|p| p.text.as_str())
+    }
+
+    /// Is it a piece that is joined to others, such as a weekday?
+    pub fn is_part(&self, name: &str) -> bool {
+        self.prompts.get(name).is_some_and(|p| p.part)
+    }
+
+    /// The names of all prompts.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.prompts.keys().map(String::as_str)
+    }
+
+    /// How loud the recordings are: RMS in dB below full scale.
+    pub fn loudness_dbfs(&self) -> f64 {
+        self.loudness_dbfs
+    }
+
+    /// The same library with other recordings of some prompts; of what it has not, nothing is taken.
+    #[must_use]
+    pub fn with_clips<'a>(&self, clips: impl IntoIterator<Item = (&'a str, Arc<Clip>)>) -> Self {
+        let mut library = self.clone();
+        for (name, clip) in clips {
+            if let Some(prompt) = library.prompts.get_mut(name) {
+                prompt.clip = clip;
+            }
+        }
+        library
     }
 
     /// Every prompt.

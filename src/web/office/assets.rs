@@ -11,9 +11,10 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 
 /// Name, media type, content. Others' files are fetched and verified by `assets/vendor/fetch.sh`.
-const FILES: [(&str, &str, &[u8]); 10] = [
+const FILES: [(&str, &str, &[u8]); 11] = [
     ("office.css", "text/css; charset=utf-8", include_bytes!("../assets/office.css")),
     ("office.js", "text/javascript; charset=utf-8", include_bytes!("../assets/office.js")),
+    ("line.js", "text/javascript; charset=utf-8", include_bytes!("../assets/line.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("../assets/icon.svg")),
     ("bootstrap-italia.min.css", "text/css; charset=utf-8", include_bytes!("../assets/vendor/bootstrap-italia.min.css")),
     ("sprites.svg", "image/svg+xml", include_bytes!("../assets/vendor/sprites.svg")),

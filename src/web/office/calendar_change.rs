@@ -85,6 +85,8 @@ struct NoticePage<'a> {
     page: &'a Page,
     title: String,
     text: String,
+    closure: i64,
+    may_write: bool,
 }
 
 /// "martedì 8 dicembre 2026", for templates.
@@ -369,7 +371,7 @@ async fn tell(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>
     let closure = book.closures.iter().find(|c| c.id == id).ok_or(Oops::NotFound)?;
     let notice = notice(&book, closure);
     let page = page.under("Calendario", HERE).titled("Avviso alle famiglie");
-    page.show(&NoticePage { page: &page, title: notice.title, text: notice.text })
+    page.show(&NoticePage { page: &page, title: notice.title, text: notice.text, closure: id, may_write: page.may(Permission::WriteNews) })
 }
 
 async fn leave_out(State(office): State<Arc<Office>>, page: Page, form: Form) -> Answer {

@@ -14,6 +14,7 @@ use super::{
     Answer, Area, Form, Office, Oops, Page, behalf, child_edit, imports,
     list::{Column, List, ListSpec},
     new_year,
+    tickets::TicketsOf,
 };
 use crate::{
     canteen::{ChildId, DayState, window::Window},
@@ -254,6 +255,7 @@ pub(super) fn capitalised(text: &str) -> String {
 
 /// A call in which something was done.
 struct Call {
+    id: String,
     at: String,
     caller: String,
     operations: i64,
@@ -283,6 +285,7 @@ struct ChildPage<'a> {
     calls: &'a [Call],
     corrections: &'a [Corrected],
     code: Option<&'a str>,
+    tickets: Option<TicketsOf>,
 }
 
 impl ChildPage<'_> {
@@ -292,6 +295,10 @@ impl ChildPage<'_> {
 
     fn may_see_code(&self) -> bool {
         self.page.may(Permission::SendLetters)
+    }
+
+    fn may_see_line(&self) -> bool {
+        self.page.may(Permission::SeeLine)
     }
 
     fn may_export(&self) -> bool {
@@ -382,6 +389,7 @@ async fn child_page(office: &Office, page: Page, id: i64, query: Option<&str>, c
     let weeks = weeks(&file.days, today);
     let operations: Vec<_> = std::mem::take(&mut file.operations).into_iter().map(|o| done(o, &window)).collect();
     let call = |c: &crate::store::ChildCall| Call {
+        id: c.id.clone(),
         at: local(&window, c.started_at),
         caller: c.caller.as_deref().map_or_else(|| "numero riservato".to_owned(), masked),
         operations: c.operations,
@@ -402,6 +410,7 @@ async fn child_page(office: &Office, page: Page, id: i64, query: Option<&str>, c
     let in_words = day_in_words(first);
     let month = in_words.splitn(3, ' ').nth(2).unwrap_or_default();
     let form = Form::showing([("_version", file.found.version.to_string())]);
+    let tickets = office.desk.tickets_of_child(page.ente.id, ChildId(id)).await?;
     let page = page.under("Bambini", "/ufficio/bambini").titled(&name);
     page.show(&ChildPage {
         page: &page,
@@ -416,6 +425,7 @@ async fn child_page(office: &Office, page: Page, id: i64, query: Option<&str>, c
         calls: &calls,
         corrections: &corrections,
         code,
+        tickets: TicketsOf::new(&page, tickets, &format!("bambino={id}")),
     })
 }
 

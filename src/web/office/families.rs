@@ -9,6 +9,7 @@ use super::{
     Answer, Area, Form, Office, Oops, Page,
     child_edit::{Meanwhile, take_adult},
     list::{Column, List, ListSpec},
+    tickets::TicketsOf,
 };
 use crate::{
     desk::{
@@ -82,6 +83,7 @@ struct AdultPage<'a> {
     name: &'a str,
     children: &'a [ChildRow],
     meanwhile: Option<&'a Meanwhile>,
+    tickets: Option<TicketsOf>,
 }
 
 impl AdultPage<'_> {
@@ -110,8 +112,14 @@ async fn show(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>
     let subject = Subject { kind: "adulto", id: Some(id), name: &name };
     office.desk.note_seen(&page.actor(), "ha guardato la pagina di un adulto", subject).await?;
     let form = shown(&found.state, found.version);
+    let tickets = tickets_of(&office, &page, id).await?;
     let page = page.under("Famiglie", "/ufficio/famiglie").titled(&name);
-    page.show(&AdultPage { page: &page, form: &form, name: &name, children: &children, meanwhile: None })
+    page.show(&AdultPage { page: &page, form: &form, name: &name, children: &children, meanwhile: None, tickets })
+}
+
+async fn tickets_of(office: &Office, page: &Page, adult: i64) -> Result<Option<TicketsOf>, Oops> {
+    let rows = office.desk.tickets_of_adult(page.ente.id, adult).await?;
+    Ok(TicketsOf::new(page, rows, &format!("adulto={adult}")))
 }
 
 async fn save(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>, mut form: Form) -> Answer {
@@ -138,6 +146,7 @@ async fn save(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>
     }
     let (_, children) = office.desk.adult_file(page.ente.id, id).await?.ok_or(Oops::NotFound)?;
     let name = format!("{} {}", base.last_name, base.first_name);
+    let tickets = tickets_of(&office, &page, id).await?;
     let page = page.under("Famiglie", "/ufficio/famiglie").titled(&name);
-    page.show_again(&AdultPage { page: &page, form: &form, name: &name, children: &children, meanwhile: told.as_ref() })
+    page.show_again(&AdultPage { page: &page, form: &form, name: &name, children: &children, meanwhile: told.as_ref(), tickets })
 }

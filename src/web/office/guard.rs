@@ -46,11 +46,12 @@ impl Client {
         settings.url.as_deref().map_or_else(|| format!("http://{}", self.host), |url| url.trim_end_matches('/').to_owned())
     }
 
-    fn of(office: &Office, request: &Request) -> Self {
+    /// Who sends this request, by `settings`.
+    pub fn of(settings: &OfficeSettings, request: &Request) -> Self {
         let headers = request.headers();
         let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
-        let trusted = |ip: &std::net::IpAddr| office.settings.proxies.iter().any(|net: &IpNet| net.contains(ip));
+        let trusted = |ip: &std::net::IpAddr| settings.proxies.iter().any(|net: &IpNet| net.contains(ip));
         let mut address = peer;
         // The last hop that is not a proxy of ours; what a client writes in front of it is not believed.
         if peer.is_some_and(|p| trusted(&p)) {
@@ -58,7 +59,7 @@ impl Client {
             let hops: Vec<_> = hops.map_while(|hop| hop.trim().parse::<std::net::IpAddr>().ok()).collect();
             address = hops.into_iter().rev().find(|hop| !trusted(hop)).or(address);
         }
-        let secure = office.settings.url.as_deref().is_some_and(|url| url.starts_with("https:"));
+        let secure = settings.url.as_deref().is_some_and(|url| url.starts_with("https:"));
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
         let cookies = cookies.filter_map(|pair| pair.trim().split_once('=')).take(50).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         Self {
@@ -98,7 +99,7 @@ impl Client {
 
 /// Around everything under `/ufficio`: notes the client, refuses what another site sends, sets the headers.
 pub(super) async fn around(State(office): State<Arc<Office>>, mut request: Request, next: Next) -> Response {
-    let client = Client::of(&office, &request);
+    let client = Client::of(&office.settings, &request);
     let secure = client.secure;
     request.extensions_mut().insert(client);
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -126,7 +127,7 @@ pub(super) async fn around(State(office): State<Arc<Office>>, mut request: Reque
 }
 
 /// Does a request that changes something come from our own pages? Browsers say so, and pages cannot make them lie.
-fn is_same_site(office: &Office, headers: &HeaderMap) -> bool {
+pub(super) fn is_same_site(office: &Office, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     if text("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return false;

@@ -232,19 +232,29 @@ async fn look(State(office): State<Arc<Office>>, page: Page, Path((whose, id)): 
 #[template(path = "office/code_replace.html")]
 struct Replacing<'a> {
     page: &'a Page,
+    form: &'a Form,
     id: i64,
     name: String,
+    version: i64,
+    /// Still enrolled: there is a letter to be made.
+    letter: bool,
+}
+
+/// Does the child get letters? Not any more once it has left.
+async fn gets_letters(office: &Office, page: &Page, id: i64) -> Result<bool, Oops> {
+    let families = office.desk.letter_families(page.ente.id, Addressees::Child(ChildId(id))).await?;
+    Ok(families.iter().flat_map(|family| &family.children).any(|(child, _, _)| child.0 == id))
 }
 
 async fn ask_replacing(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>) -> Answer {
-    let families = office.desk.letter_families(page.ente.id, Addressees::Child(ChildId(id))).await?;
-    let child = families.iter().flat_map(|family| &family.children).find(|(child, _, _)| child.0 == id);
-    let (_, name, _) = child.ok_or(Oops::NotFound)?;
-    let page = page.under("Lettere", HERE).titled("Sostituire il codice");
-    page.show(&Replacing { page: &page, id, name: name.clone() })
+    let (name, version) = office.desk.child_version(page.ente.id, ChildId(id)).await?;
+    let letter = gets_letters(&office, &page, id).await?;
+    let page = page.under("Bambini", "/ufficio/bambini").under("Scheda", &format!("/ufficio/bambini/{id}")).titled("Sostituire il codice");
+    page.show(&Replacing { page: &page, form: &Form::empty(), id, name, version, letter })
 }
 
-async fn replace_code(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>, form: Form) -> Answer {
+async fn replace_code(State(office): State<Arc<Office>>, page: Page, Path(id): Path<i64>, mut form: Form) -> Answer {
+    let version = form.take_version();
     if form.is_bad() {
         return page.on_with(
             &format!("/ufficio/codici/{id}/sostituisci"),
@@ -252,7 +262,17 @@ async fn replace_code(State(office): State<Arc<Office>>, page: Page, Path(id): P
             "La sessione era finita: il codice è ancora quello di prima.",
         );
     }
-    office.desk.replace_code(&page.actor(), ChildId(id)).await?;
+    if !office.desk.replace_shown_code(&page.actor(), ChildId(id), version).await? {
+        return page.on_with(
+            &format!("/ufficio/codici/{id}/sostituisci"),
+            FlashKind::Warning,
+            "Nel frattempo la scheda è stata cambiata, forse proprio il codice: non è stato fatto nulla. Se serve ancora, confermi di nuovo.",
+        );
+    }
+    if !gets_letters(&office, &page, id).await? {
+        let text = "Il codice è sostituito: quello di prima non vale più. Il bambino non è più iscritto: non c'è una lettera da fare.";
+        return page.done(&format!("/ufficio/bambini/{id}"), text);
+    }
     page.done(
         &format!("{HERE}/bambino/{id}"),
         "Il codice è sostituito: quello di prima non vale più. Stampi o spedisca ora la lettera con il codice nuovo.",

@@ -68,17 +68,28 @@ mod seal;
 mod behalf;
 mod calendar;
 mod calendar_change;
+mod canned;
 mod child_edit;
 mod children;
 mod families;
 mod imports;
+mod keys;
 mod letters;
+mod line;
+mod line_calls;
+mod line_flow;
 mod new_year;
+mod news;
+mod news_decide;
 mod people;
 mod profile;
+mod prompts;
 mod settings;
+mod ticket_new;
+mod tickets;
 mod today;
 mod trail;
+mod trial;
 
 use std::sync::Arc;
 
@@ -88,6 +99,7 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
+use self::trial::Trials;
 pub use self::{
     area::{Area, MenuItem, RouteRule, Takes},
     errors::{Answer, Oops},
@@ -97,11 +109,13 @@ pub use self::{
     html::{Html, escaped},
     page::{Crumb, Flash, FlashKind, Page, redirect},
     seal::Sealer,
+    trial::{LineNumber, LineRoom},
 };
 use crate::{
     desk::{Desk, explain::day_in_words, people::Limits},
     store::Ente,
     telephony::sip::Monitor,
+    voice::live::LineWatch,
 };
 
 /// The areas, in the order of the menu.
@@ -112,7 +126,13 @@ fn areas() -> Vec<Area> {
         children::area(),
         families::area(),
         letters::area(),
+        line::area(),
+        prompts::area(),
+        trial::area(),
+        news::area(),
+        tickets::area(),
         people::area(),
+        keys::area(),
         trail::area(),
         settings::area(),
         profile::area(),
@@ -123,6 +143,8 @@ fn areas() -> Vec<Area> {
 const UPLOADS: usize = 8;
 /// Documents that are set at once.
 const PRESSES: usize = 2;
+/// Recordings that are decoded at once.
+const DECODERS: usize = 2;
 /// Live parts at once.
 const STREAMS: usize = 500;
 
@@ -152,11 +174,28 @@ pub struct Office {
     /// Letters that are set at once: each takes a processor.
     presses: Semaphore,
     streams: Arc<Semaphore>,
+    /// The line that this node speaks; `None` where it speaks none (tests).
+    line: Option<LineRoom>,
+    trials: Arc<Trials>,
+    /// Recordings that are decoded at once: each takes a processor.
+    decoders: Semaphore,
+    /// What is seen of the line's calls.
+    calls: line::Room,
 }
 
 impl Office {
     /// An office over the desk.
     pub async fn new(desk: Desk, sip: Option<Monitor>, settings: OfficeSettings) -> anyhow::Result<Arc<Self>> {
+        Self::with_line(desk, sip, settings, None).await
+    }
+
+    /// The same over the desk and the line.
+    pub async fn with_line(
+        desk: Desk,
+        sip: Option<Monitor>,
+        settings: OfficeSettings,
+        line: Option<LineRoom>,
+    ) -> anyhow::Result<Arc<Self>> {
         let sealer = Sealer::new(&desk.office_key("ufficio").await?).context("the office's key")?;
         let menu = areas().into_iter().flat_map(|area| area.items).collect();
         Ok(Arc::new(Self {
@@ -168,7 +207,16 @@ impl Office {
             uploads: Semaphore::new(UPLOADS),
             presses: Semaphore::new(PRESSES),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            line,
+            trials: Arc::default(),
+            decoders: Semaphore::new(DECODERS),
+            calls: line::Room::default(),
         }))
+    }
+
+    /// The line of this node, for the pages that show it. Told once, when it takes calls.
+    pub fn watch_line(&self, watch: LineWatch) {
+        self.calls.watch(watch);
     }
 }
 

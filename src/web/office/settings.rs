@@ -79,7 +79,7 @@ impl Part {
         match self {
             Self::Ente => &["name", "office", "heading", "place", "office_phone", "email", "portal", "signature", "numbers"],
             Self::Telephone => &["cancel", "white", "suspend", "resume", "undo"],
-            Self::Retention => &["keep_calls_days", "keep_audit_days", "keep_left_days"],
+            Self::Retention => &["keep_calls_days", "keep_audit_days", "keep_left_days", "keep_tickets_days"],
         }
     }
 }
@@ -108,6 +108,7 @@ fn label(field: &str) -> &'static str {
         "keep_calls_days" => "Chiamate, giorni",
         "keep_audit_days" => "Registro delle attività e posta, giorni",
         "keep_left_days" => "Nomi dei bambini usciti, giorni",
+        "keep_tickets_days" => "Segnalazioni chiuse, giorni",
         "opens" => "La linea apre la sera prima alle",
         "cutoff" => "Termine per le disdette",
         "first_day" => "Dal giorno",
@@ -198,6 +199,7 @@ fn shown_in(settings: &Settings) -> Form {
         ("keep_calls_days", settings.keep_calls_days.to_string()),
         ("keep_audit_days", settings.keep_audit_days.to_string()),
         ("keep_left_days", settings.keep_left_days.to_string()),
+        ("keep_tickets_days", settings.keep_tickets_days.to_string()),
     ];
     values.extend(OPTIONS.iter().filter(|(_, option, _)| settings.offered.contains(*option)).map(|(field, _, _)| (*field, "1".to_owned())));
     Form::showing(values)
@@ -239,6 +241,7 @@ fn typed(form: &mut Form, part: Part, old: &Settings) -> Settings {
             new.keep_calls_days = form.take_number("keep_calls_days", label("keep_calls_days"), least, most);
             new.keep_audit_days = form.take_number("keep_audit_days", label("keep_audit_days"), least, most);
             new.keep_left_days = form.take_number("keep_left_days", label("keep_left_days"), least, most);
+            new.keep_tickets_days = form.take_number("keep_tickets_days", label("keep_tickets_days"), least, most);
         }
     }
     new

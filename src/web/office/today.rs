@@ -57,6 +57,8 @@ pub(super) fn area() -> Area {
 struct TodayPage<'a> {
     page: &'a Page,
     part: Html,
+    /// Tickets that wait for the office, and those of them for this person or for nobody; for whoever may see them.
+    tickets: Option<(i64, i64)>,
 }
 
 #[derive(Template)]
@@ -195,7 +197,9 @@ fn part(office: &Office, today: &Today) -> Result<String, Oops> {
 async fn show(State(office): State<Arc<Office>>, page: Page) -> Answer {
     let today = office.desk.today(page.ente.id).await?;
     let part = Html(part(&office, &today)?);
-    page.show(&TodayPage { page: &page, part })
+    let sees = page.may(Permission::SeeTickets);
+    let tickets = if sees { Some(office.desk.open_tickets(page.ente.id, Some(page.person.id)).await?) } else { None };
+    page.show(&TodayPage { page: &page, part, tickets })
 }
 
 async fn follow(State(office): State<Arc<Office>>, page: Page) -> Answer {

@@ -151,6 +151,36 @@ pub struct PastCall {
     pub keys: u32,
     /// A right code was typed.
     pub known: bool,
+    /// Its way through the line's plan.
+    pub way: Vec<Stop>,
+}
+
+/// A state of the line's plan that a call came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// When (UTC).
+    pub at: DateTime<Utc>,
+    /// How.
+    pub how: How,
+    /// Which, by its name in `dialplans/mensa.toml`.
+    pub state: &'static str,
+}
+
+/// How a call came to a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It began there.
+    Begun,
+    /// What was said before has been said.
+    Said,
+    /// By a key.
+    Key(char),
+    /// The number was complete.
+    Number,
+    /// The desk answered so.
+    Answered(&'static str),
+    /// The desk refused it.
+    Refused(Reason),
 }
 
 /// The past, told whole.

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Answer, Deed, End, Event, PastCall, What,
+    Answer, Deed, End, Event, How, PastCall, Stop, What,
     wishes::{Errand, Intent, Ringing, Wish, within},
     year::{Year, place},
 };
@@ -180,10 +180,25 @@ impl<'a> Play<'a> {
             self.last_call.insert(caller.clone(), number);
         }
         let caller = call.caller.clone();
-        self.calls.push(PastCall { caller: caller.clone(), started_at: at, ended_at: at, end: End::Caller, keys: 0, known: false });
+        self.calls.push(PastCall {
+            caller: caller.clone(),
+            started_at: at,
+            ended_at: at,
+            end: End::Caller,
+            keys: 0,
+            known: false,
+            way: Vec::new(),
+        });
         let errand = call.errand;
         self.open.push(Open { caller, errands: VecDeque::from([call]), doing: None, orders: 0, mistakes: 0, over: false });
+        if errand != Errand::Abandon {
+            self.come(number, at + TimeDelta::milliseconds(260), How::Begun, "orario");
+        }
         match errand {
+            Errand::WrongNumber if self.window.search_start(at).is_some() => {
+                self.come(number, at + TimeDelta::milliseconds(300), How::Answered("open"), "benvenuto");
+                self.end(number, at + TimeDelta::seconds(7), End::Caller);
+            }
             Errand::Abandon => self.end(number, at + TimeDelta::seconds(2), End::Abandoned),
             Errand::WrongNumber => self.end(number, at + TimeDelta::seconds(7), End::Caller),
             _ => self.then(at + TimeDelta::milliseconds(7_300), Step::Go(number)),
@@ -199,10 +214,19 @@ impl<'a> Play<'a> {
         let first = open.doing.is_none();
         if first && self.window.search_start(at).is_none() {
             // The line says when to call, and hangs up.
+            self.come(call, at, How::Answered("closed"), "chiuso");
             return self.end(call, at + TimeDelta::seconds(14), End::Line);
         }
+        let (orders, polite) = (open.mistakes == 0 && !first, open.doing.as_ref().is_some_and(|done| done.polite));
+        if first {
+            self.come(call, at - TimeDelta::seconds(7), How::Answered("open"), "benvenuto");
+            self.come(call, at - TimeDelta::milliseconds(3_100), How::Said, "codice");
+        }
+        let Some(open) = self.open.get_mut(call) else { return };
         let Some(mut next) = open.errands.pop_front() else {
-            let polite = open.doing.as_ref().is_some_and(|done| done.polite);
+            if polite {
+                self.come(call, at + TimeDelta::seconds(5), How::Key('3'), "arrivederci");
+            }
             let end = if polite { End::Line } else { End::Caller };
             return self.end(call, at + TimeDelta::seconds(if polite { 11 } else { 2 }), end);
         };
@@ -214,6 +238,13 @@ impl<'a> Play<'a> {
             open.doing = Some(next.clone());
             open.errands.push_front(next);
             self.press(call, 7, false);
+            self.come(call, at, How::Number, "riconosci");
+            if given_up {
+                self.come(call, at, How::Answered("too_many"), "troppi_errori");
+            } else {
+                self.come(call, at, How::Answered("unknown"), "codice_errato");
+                self.come(call, at + TimeDelta::seconds(4), How::Said, "codice");
+            }
             self.tell(at, What::WrongCode { call, guess });
             if given_up {
                 return self.end(call, at + TimeDelta::seconds(9), End::Line);
@@ -221,13 +252,24 @@ impl<'a> Play<'a> {
             return self.then(at + TimeDelta::seconds(15) + pace, Step::Go(call));
         }
         open.doing = Some(next.clone());
+        if matches!(next.errand, Errand::Order { .. } | Errand::Listen | Errand::Drop) {
+            if orders {
+                self.come(call, at + TimeDelta::seconds(1), How::Key('2'), "altro_codice");
+            }
+            self.come(call, at + TimeDelta::milliseconds(5_400), How::Number, "riconosci");
+            self.come(call, at + TimeDelta::milliseconds(5_410), How::Answered("known"), "menu");
+        }
         match next.errand {
-            Errand::Order { .. } => {
+            Errand::Order { choice, .. } => {
                 self.press(call, 9, true);
+                self.come(call, at + TimeDelta::milliseconds(12_900), How::Key(key_of(choice)), "anteprima");
                 self.then(at + TimeDelta::milliseconds(21_700) + pace, Step::Confirm(call));
             }
             Errand::Listen => {
                 self.press(call, 8, true);
+                self.come(call, at + TimeDelta::milliseconds(15_200), How::Key('6'), "prossimi_giorni");
+                self.come(call, at + TimeDelta::milliseconds(15_210), How::Answered("days"), "ascolta_giorni");
+                self.come(call, at + TimeDelta::seconds(40), How::Said, "altro");
                 self.then(at + TimeDelta::seconds(44) + pace, Step::Go(call));
             }
             Errand::Drop => {
@@ -250,14 +292,34 @@ impl<'a> Play<'a> {
             Some(Answer::Accepted(day) | Answer::Refused(_, Some(day))) => wanted.is_some_and(|wanted| wanted != day),
             _ => false,
         };
+        let heard_at = at - TimeDelta::milliseconds(8_700);
         if other_day {
             self.press(call, 1, true);
+            self.come(call, heard_at, How::Answered("accepted"), "conferma");
+            self.come(call, at, How::Key('2'), "menu");
             return self.then(at + TimeDelta::seconds(3), Step::Go(call));
         }
         let Some(answer) = self.decide(at, child, Request::Phone(choice)) else { return };
         let Some(open) = self.open.get_mut(call) else { return };
         open.orders += 1;
         let nth = open.orders;
+        match answer {
+            Answer::Accepted(_) => {
+                self.come(call, heard_at, How::Answered("accepted"), "conferma");
+                self.come(call, at, How::Key('1'), "registra");
+                self.come(call, at, How::Answered("accepted"), "registrata");
+                self.come(call, at + TimeDelta::milliseconds(7_900), How::Said, "altro");
+            }
+            Answer::Refused(Reason::OutsideWindow, _) => {
+                self.come(call, heard_at, How::Answered("accepted"), "conferma");
+                self.come(call, at, How::Key('1'), "registra");
+                self.come(call, at, How::Refused(Reason::OutsideWindow), "fuori_orario");
+            }
+            Answer::Refused(reason, _) => {
+                self.come(call, heard_at, How::Refused(reason), "rifiuto");
+                self.come(call, at + TimeDelta::seconds(4), How::Said, "altro");
+            }
+        }
         self.tell(at, What::Order { call, nth, child, choice, answer });
         if matches!(answer, Answer::Refused(Reason::OutsideWindow, _)) {
             return self.end(call, at + TimeDelta::seconds(15), End::Line);
@@ -302,6 +364,13 @@ impl<'a> Play<'a> {
         Some(calendar)
     }
 
+    /// The call comes to a state.
+    fn come(&mut self, call: usize, at: DateTime<Utc>, how: How, state: &'static str) {
+        if let Some(record) = self.calls.get_mut(call) {
+            record.way.push(Stop { at, how, state });
+        }
+    }
+
     fn press(&mut self, call: usize, keys: u32, known: bool) {
         if let Some(record) = self.calls.get_mut(call) {
             record.keys += keys;
@@ -317,6 +386,8 @@ impl<'a> Play<'a> {
         open.over = true;
         let at = at.min(self.until);
         (record.ended_at, record.end) = (at, end);
+        // What would have come after the end has not come.
+        record.way.retain(|stop| stop.at <= at);
         if let Some(caller) = &open.caller {
             self.last_call.remove(caller);
         }
@@ -330,5 +401,16 @@ impl<'a> Play<'a> {
 
     fn tell(&mut self, at: DateTime<Utc>, what: What) {
         self.events.push(Event { at, what });
+    }
+}
+
+/// The key of the menu.
+fn key_of(choice: Choice) -> char {
+    match choice {
+        Choice::Cancel => '1',
+        Choice::White => '2',
+        Choice::Suspend => '3',
+        Choice::Resume => '4',
+        Choice::Undo => '5',
     }
 }
