@@ -187,7 +187,7 @@ async fn two_writers_count_the_same_ways_at_once() {
                 desk.record_new_calls(&calls).await.unwrap();
             }
         };
-        tokio::join!(some(0), some(1), some(2), some(3));
+        tokio::join!(Box::pin(some(0)), Box::pin(some(1)), Box::pin(some(2)), Box::pin(some(3)));
         let plan = desk.counted_plans(school.ente, day("2026-10-12"), day("2026-10-12")).await.unwrap()[0].id;
         let counted = desk.traffic(school.ente, plan, day("2026-10-12"), day("2026-10-12")).await.unwrap();
         let reached = |name: &str| counted.iter().find(|t| t.from_step.is_empty() && t.to_step == name).map(|t| t.calls);

@@ -11,6 +11,7 @@ use voceguida::{
     canteen::book::{Change, ClosureKind, Place},
     desk::{
         mail::MailFilter,
+        news::{NewsEdit, NewsFilter},
         people::Role,
         tickets::{NewTicket, Origin, Topic},
         trail::{Actor, MOST_COUNTED},
@@ -59,7 +60,7 @@ async fn news_from_the_first_word_to_the_families() {
         preview.says(what);
     }
     assert!(!preview.text.contains("<img") && !preview.text.contains("href=\"javascript"), "{}", preview.text);
-    assert_eq!(world.desk.list_news(world.ente, Default::default(), 0, 9).await.unwrap().1, 0, "a preview saves nothing");
+    assert_eq!(world.desk.list_news(world.ente, NewsFilter::default(), 0, 9).await.unwrap().1, 0, "a preview saves nothing");
     let saved = clerk.fill(new, new, &[&fields[..], &[("fai", "salva")]].concat()).await;
     let path = saved.location().to_owned();
     clerk.get(&path).await.says("bozza");
@@ -143,7 +144,7 @@ async fn a_call_becomes_a_ticket_and_the_ticket_an_answer() {
     let found = clerk.fill(new, "/ufficio/segnalazioni/nuova/bambino", &[("cerca", "rossi leo")]).await;
     found.says(&format!("href=\"{of_child}\""));
     assert!(!found.text.contains("<b>Rossi</b>"), "markup in a name stays text");
-    clerk.get(&of_child).await.says("Ada Rossi");
+    clerk.get(&of_child).await.says(&format!("value=\"{ada}\" selected>Ada Rossi"));
     let (leo, ada) = (leo.to_string(), ada.to_string());
     let fields =
         [("bambino", leo.as_str()), ("adulto", &ada), ("argomento", "diete"), ("titolo", "Celiachia <i>"), ("testo", "Serve\n<b>oggi</b>")];
@@ -218,8 +219,7 @@ async fn another_offices_news_and_tickets_are_not_there() {
     let world = world().await;
     let other = world.desk.put_ente("altro", "Altro", None, &voceguida::canteen::window::Window::default()).await.unwrap();
     let actor = Actor::system(other);
-    let news =
-        world.desk.draft_news(&actor, &voceguida::desk::news::NewsEdit { title: "Loro".into(), ..Default::default() }).await.unwrap();
+    let news = world.desk.draft_news(&actor, &NewsEdit { title: "Loro".into(), ..NewsEdit::default() }).await.unwrap();
     let ticket = NewTicket {
         origin: Origin::Portal,
         topic: Topic::Other,

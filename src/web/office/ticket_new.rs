@@ -61,8 +61,14 @@ async fn show_form(office: &Office, page: Page, form: &Form, found: Option<Vec<L
 }
 
 async fn new(State(office): State<Arc<Office>>, page: Page, Query(query): Query<HashMap<String, String>>) -> Answer {
-    let number = |name: &str| query.get(name).and_then(|id| id.parse::<i64>().ok()).map(|id| id.to_string()).unwrap_or_default();
-    let form = Form::showing([("bambino", number("bambino")), ("adulto", number("adulto")), ("di", page.person.id.to_string())]);
+    let number = |name: &str| query.get(name).and_then(|id| id.parse::<i64>().ok());
+    let (child, mut adult) = (number("bambino"), number("adulto"));
+    if let (Some(child), None) = (child, adult) {
+        // Mostly it is the first guardian who calls.
+        adult = office.desk.adults_beside(page.ente.id, ChildId(child)).await?.first().map(|(id, _)| *id);
+    }
+    let text = |id: Option<i64>| id.map(|id| id.to_string()).unwrap_or_default();
+    let form = Form::showing([("bambino", text(child)), ("adulto", text(adult)), ("di", page.person.id.to_string())]);
     show_form(&office, page, &form, None).await
 }
 
