@@ -57,6 +57,8 @@ case $what in
         needs psql postgresql-client
         needs chromium chromium
         needs chromedriver chromium-driver
+        # The pictures of the office are an Italian computer's.
+        if [[ ! -f /usr/lib/chromium/locales/it.pak ]]; then missing+=(chromium-l10n); fi
         needs npm npm
         # Its programs are not in the PATH.
         if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then missing+=(postgresql); fi

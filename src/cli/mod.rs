@@ -5,7 +5,7 @@ mod check;
 mod child;
 mod chores;
 mod close_day;
-mod demo;
+pub mod demo;
 mod explain;
 mod export;
 mod guesses;

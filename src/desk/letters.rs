@@ -244,13 +244,15 @@ async fn note(
     batch: &Batch,
     letters: usize,
 ) -> Result<(), DeskError> {
-    let first = batch.households.first().and_then(|h| h.shown.children.first());
     let (kind, id, name) = match addressees {
-        Addressees::School(id) => ("scuola", id, "lettere della scuola"),
-        Addressees::Class(id) => ("classe", id, first.map_or("", |(_, _, class)| class.as_str())),
-        Addressees::Child(child) => ("bambino", child.0, first.map_or("", |(_, name, _)| name.as_str())),
+        Addressees::School(id) => ("scuola", id, "lettere della scuola".to_owned()),
+        Addressees::Class(id) => ("classe", id, tx.class_title(actor.ente, id).await?.unwrap_or_default()),
+        Addressees::Child(child) => {
+            let found = batch.households.iter().flat_map(|h| &h.shown.children).find(|(id, ..)| *id == child);
+            ("bambino", child.0, found.map_or_else(String::new, |(_, name, _)| name.clone()))
+        }
     };
-    record(tx, at, actor, action, Subject { kind, id: Some(id), name }, None, Some(json!({ "lettere": letters }))).await
+    record(tx, at, actor, action, Subject { kind, id: Some(id), name: &name }, None, Some(json!({ "lettere": letters }))).await
 }
 
 /// The letters were set outside a transaction: within this one, every code has still to be the one that was printed.

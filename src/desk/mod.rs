@@ -26,6 +26,7 @@ pub mod live;
 pub mod mail;
 pub mod news;
 pub mod operate;
+pub mod past;
 pub mod people;
 pub mod recordings;
 pub mod retention;

@@ -46,6 +46,9 @@ pub struct HeadCount {
     pub meals: i64,
 }
 
+/// Meals written by one statement.
+const ROWS_AT_ONCE: usize = 100;
+
 #[derive(sqlx::FromRow)]
 struct PupilRow {
     child_id: i64,
@@ -92,16 +95,25 @@ impl Tx {
     /// that it is not closed yet.
     pub async fn put_closed_day(&mut self, school: i64, day: NaiveDate, at: DateTime<Utc>, meals: &[NewMeal]) -> Result<(), StoreError> {
         const DAY: &str = "INSERT INTO closed_day (school_id, day, closed_at, meals) VALUES ($1, $2, $3, $4)";
-        const MEAL: &str = "INSERT INTO meal (child_id, day, school_id, class_id, diet, state) VALUES ($1, $2, $3, $4, $5, $6)";
+        const MEAL: &str = "INSERT INTO meal (child_id, day, school_id, class_id, diet, state) VALUES ";
         const COUNT: &str = "INSERT INTO head_count (day, school_id, class_id, diet, white, meals)
             SELECT day, school_id, class_id, diet, state = 'white', COUNT(*) FROM meal
             WHERE school_id = $1 AND day = $2 AND state IN ('served', 'white')
             GROUP BY day, school_id, class_id, diet, state = 'white'";
         let cooked = meals.iter().filter(|m| matches!(m.state, DayState::Served | DayState::White)).count() as i64;
         run!(self, sqlx::query(DAY).bind(school).bind(day).bind(at).bind(cooked));
-        for meal in meals {
-            let Some(state) = meal_word(meal.state) else { continue };
-            run!(self, sqlx::query(MEAL).bind(meal.child.0).bind(day).bind(school).bind(meal.class_id).bind(&meal.diet).bind(state));
+        let kept: Vec<_> = meals.iter().filter_map(|meal| Some((meal, meal_word(meal.state)?))).collect();
+        for rows in kept.chunks(ROWS_AT_ONCE) {
+            let values: Vec<String> =
+                (0..rows.len()).map(|n| format!("(${}, $1, $2, ${}, ${}, ${})", 4 * n + 3, 4 * n + 4, 4 * n + 5, 4 * n + 6)).collect();
+            let sql = format!("{MEAL}{}", values.join(", "));
+            run!(self, {
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql.as_str())).bind(day).bind(school);
+                for (meal, state) in rows {
+                    query = query.bind(meal.child.0).bind(meal.class_id).bind(&meal.diet).bind(*state);
+                }
+                query
+            });
         }
         run!(self, sqlx::query(COUNT).bind(school).bind(day));
         Ok(())

@@ -17,7 +17,7 @@ use axum::http::Method;
 use fantoccini::{Client, ClientBuilder, Locator, wd::WebDriverCompatibleCommand};
 use serde_json::{Value, json};
 
-use crate::office_support::{PASSWORD, World};
+use crate::office_support::{PASSWORD, World, picture};
 
 /// How long a page may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -87,6 +87,8 @@ impl Chromium {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .env("LANGUAGE", "it")
+            .env("LANG", "it_IT.UTF-8")
+            .env("LC_ALL", "it_IT.UTF-8")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -197,6 +199,73 @@ impl Chromium {
         self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("button {label}: {e}")).click().await.unwrap();
     }
 
+    /// The same for one that begins so: more follows for those who hear the page.
+    pub async fn press_beginning(&self, label: &str) {
+        let xpath = format!("//main//*[self::button or self::a][starts-with(normalize-space(.), \"{label}\")]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("button {label}…: {e}")).click().await.unwrap();
+    }
+
+    /// Presses an entry of the menu.
+    pub async fn press_in_menu(&self, label: &str) {
+        let xpath = format!("//nav[@aria-label=\"Principale\"]//a[normalize-space(.)=\"{label}\"]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("menu {label}: {e}")).click().await.unwrap();
+    }
+
+    /// Presses the label of a radio button or check box.
+    pub async fn tick(&self, label: &str) {
+        let xpath = format!("//main//label[starts-with(normalize-space(.), \"{label}\")]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("label {label}: {e}")).click().await.unwrap();
+    }
+
+    /// Chooses from a list, by the beginning of what the entry says.
+    pub async fn choose(&self, name: &str, entry: &str) {
+        let xpath = format!("//main//select[@name=\"{name}\"]/option[starts-with(normalize-space(.), \"{entry}\")]");
+        self.client.find(Locator::XPath(&xpath)).await.unwrap_or_else(|e| panic!("{entry} in {name}: {e}")).click().await.unwrap();
+    }
+
+    /// Sets a field whose keyboard depends on the language of the browser: a date.
+    pub async fn set(&self, name: &str, value: &str) {
+        let script = "document.querySelector(`main [name=\"${arguments[0]}\"]`).value = arguments[1]";
+        self.client.execute(script, vec![name.into(), value.into()]).await.unwrap();
+    }
+
+    /// Labels and paths of the menu.
+    pub async fn menu(&self) -> Vec<(String, String)> {
+        let script = "return [...document.querySelectorAll('nav[aria-label=\"Principale\"] a')].map((a) => [a.innerText.trim(), a.getAttribute('href')])";
+        let found = self.client.execute(script, Vec::new()).await.unwrap();
+        serde_json::from_value(found).unwrap()
+    }
+
+    /// Presses a key, or types, where the focus is.
+    pub async fn type_here(&self, keys: &str) {
+        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+    }
+
+    /// Goes on with the tab key until the focus is on what says or is called that; on the way everything that has the focus shows it.
+    pub async fn tab_to(&self, wanted: &str) {
+        let script = "const e = document.activeElement;
+            if (!e || e === document.body) return ['', '', true];
+            const label = e.labels && e.labels.length ? e.labels[0].innerText : '';
+            const style = getComputedStyle(e);
+            // A radio button or check box is drawn by its label. A date's button is the browser's own: it has the focus then, not the field.
+
+            const drawn = e.labels && e.labels.length ? getComputedStyle(e.labels[0]) : style;
+            const before = e.labels && e.labels.length ? getComputedStyle(e.labels[0], '::before') : style;
+            const shows = !e.matches(':focus') || [style, drawn, before].some((s) => (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== 'none');
+            return [(e.innerText || label || '').trim().replace(/\\s+/g, ' '), e.name || '', shows,
+                [e.matches(':focus'), style.outline, style.boxShadow, document.hasFocus()].join(' | ')];";
+        for _ in 0..150 {
+            self.type_here("\u{E004}").await;
+            let found = self.client.execute(script, Vec::new()).await.unwrap();
+            let (said, name) = (found[0].as_str().unwrap_or_default(), found[1].as_str().unwrap_or_default());
+            assert_eq!(found[2], true, "{}: the focus on \"{said}\" ({name}) does not show: {}", self.path().await, found[3]);
+            if said.starts_with(wanted) || name == wanted {
+                return;
+            }
+        }
+        panic!("{}: the keyboard does not come to \"{wanted}\"", self.path().await);
+    }
+
     /// Logs in with the world's password.
     pub async fn log_in(&self, login: &str) {
         self.open("/ufficio/accesso").await;
@@ -213,8 +282,8 @@ impl Chromium {
         severe.map(|e| e["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// No violation that axe-core finds (WCAG 2.1 A and AA, and its best practices).
-    pub async fn assert_accessible(&self) {
+    /// What axe-core finds wrong (WCAG 2.1 A and AA, and its best practices).
+    async fn violations(&self) -> Option<String> {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/axe/axe.min.js");
         let axe = std::fs::read_to_string(&file).expect("target/axe/axe.min.js: run tests/install.sh");
         // Through the debugger: the content policy lets no page load it.
@@ -225,17 +294,17 @@ impl Chromium {
                 (error) => done([String(error)]));";
         let found = self.client.execute_async(script, Vec::new()).await.unwrap();
         let found: Vec<_> = found.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect();
-        assert!(found.is_empty(), "{}:\n{}", self.path().await, found.join("\n"));
+        (!found.is_empty()).then(|| found.join("\n"))
     }
 
-    /// The page itself does not scroll sideways.
-    pub async fn assert_fits(&self) {
+    /// What makes the page itself scroll sideways.
+    async fn too_wide(&self) -> Option<String> {
         let script = "const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
             if (wide <= 0) return [0, []];
             const width = document.documentElement.clientWidth;
             return [wide, [...document.querySelectorAll('main *, header *, footer *')].filter((e) => e.getBoundingClientRect().right > width + 1).slice(0, 5).map((e) => e.outerHTML.slice(0, 200))];";
         let found = self.client.execute(script, Vec::new()).await.unwrap();
-        assert_eq!(found[0], 0, "{} is wider than the window:\n{found:#}", self.path().await);
+        (found[0] != 0).then(|| format!("wider than the window: {found:#}"))
     }
 
     /// A picture for the documentation, where asked for: docs/images/ufficio/NAME-computer.png, NAME-telefono.png.
@@ -245,27 +314,40 @@ impl Chromium {
         }
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/images/ufficio");
         std::fs::create_dir_all(&folder).unwrap();
-        let picture = self.client.screenshot().await.unwrap();
+        let picture = picture::small(&self.client.screenshot().await.unwrap());
         std::fs::write(folder.join(format!("{name}-{}.png", size.word())), picture).unwrap();
     }
 
     /// What every page goes through; `name` is its picture's.
     pub async fn look_at(&self, name: &str, path: &str) {
+        let wrong = self.look_for_faults(name, path).await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// The same; what is wrong is given back.
+    pub async fn look_for_faults(&self, name: &str, path: &str) -> Vec<String> {
+        let mut wrong = Vec::new();
         for size in [Size::Desktop, Size::Phone] {
             self.resize(size).await;
             self.open(path).await;
-            self.look_here(name, size).await;
+            wrong.extend(self.faults_here(name, size).await);
         }
         self.resize(Size::Desktop).await;
+        wrong
     }
 
     /// The same for the page that stands, e.g. after a form was sent.
     pub async fn look_here(&self, name: &str, size: Size) {
-        self.assert_accessible().await;
-        self.assert_fits().await;
+        let wrong = self.faults_here(name, size).await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    async fn faults_here(&self, name: &str, size: Size) -> Vec<String> {
         self.screenshot(name, size).await;
-        let errors = self.console_errors().await;
-        assert!(errors.is_empty(), "{}: {errors:#?}", self.path().await);
+        let mut wrong: Vec<String> = [self.violations().await, self.too_wide().await].into_iter().flatten().collect();
+        wrong.extend(self.console_errors().await.into_iter().map(|error| format!("in the console: {error}")));
+        let page = format!("{} ({})", self.path().await, size.word());
+        wrong.iter().map(|wrong| format!("{page}: {wrong}")).collect()
     }
 
     /// A passkey authenticator that always says yes (Chromium's virtual one).

@@ -1,6 +1,8 @@
 //! A browser without a window over the office's pages: keeps cookies, follows nothing by itself, finds the form's token.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod picture;
+
 use std::{
     net::SocketAddr,
     path::Path,
@@ -20,6 +22,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use voceguida::{
     canteen::{EnteId, window::Window},
+    cli::demo::school,
     desk::{
         Desk,
         people::{PersonData, Role},
@@ -106,10 +109,45 @@ impl World {
         world
     }
 
+    /// The demo's school with its past, on a Wednesday at 8:20, forty minutes before the cut-off; each of the demo's people has [`PASSWORD`]. Its mail is
+    /// queued and never sent.
+    pub async fn lifelike() -> Self {
+        static MADE: tokio::sync::OnceCell<TempDir> = tokio::sync::OnceCell::const_new();
+        let now: DateTime<Utc> = "2026-11-25T08:20:00+01:00".parse().unwrap();
+        let made = MADE.get_or_init(|| async {
+            let dir = tempfile::tempdir().unwrap();
+            let url = format!("sqlite:{}", dir.path().join("office.db").display());
+            let desk = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(now));
+            let plan = Arc::new(Plan::load(Path::new("dialplans/mensa.toml")).unwrap());
+            let ente = school::prepare(&desk, Some(&plan), |_, _| {}).await.unwrap();
+            for (login, ..) in school::PEOPLE {
+                let person = school::person(&desk, login).await.unwrap();
+                desk.give_password(&Actor::system(ente.id), person.id, PASSWORD, false).await.unwrap();
+            }
+            desk.db().close().await;
+            dir
+        });
+        let made = made.await;
+        let dir = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(made.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+        }
+        let url = format!("sqlite:{}", dir.path().join("office.db").display());
+        let settings = OfficeSettings::default();
+        let desk = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(now)).with_mail(true);
+        let ente = desk.ente(Some("demo")).await.unwrap().id;
+        let line = line_of(ente);
+        let office = Office::with_line(desk.clone(), None, settings.clone(), Some(line.clone())).await.unwrap();
+        let router = office::router(&office);
+        Self { desk, ente, router, now, line: Some(line), url, settings, _dir: dir }
+    }
+
     /// So much later: the same database under a clock that is ahead.
     pub async fn later(&mut self, by: TimeDelta) {
         self.now += by;
-        self.desk = Desk::new(Db::open(&self.url).await.unwrap(), Clock::starting_at(self.now));
+        let mail = self.desk.has_mail();
+        self.desk = Desk::new(Db::open(&self.url).await.unwrap(), Clock::starting_at(self.now)).with_mail(mail);
         self.router = office::router(&Office::new(self.desk.clone(), None, self.settings.clone()).await.unwrap());
     }
 

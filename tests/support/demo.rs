@@ -36,7 +36,7 @@ impl Demo {
         let block = NEXT_RTP.fetch_add(1, Ordering::Relaxed);
         let rtp = 20_000 + (std::process::id() as u16 % 20) * 1_000 + (block % 5) * 200;
         let mut child = program()
-            .args(["demo", "--at", at, "--max-calls", "90", "--drain-seconds", "60", "--data"])
+            .args(["demo", "--no-past", "--at", at, "--max-calls", "90", "--drain-seconds", "60", "--data"])
             .arg(data)
             .args(["--sip", &sip.to_string(), "--http", &http.to_string(), "--rtp-port", &rtp.to_string()])
             .stdout(Stdio::piped())
@@ -86,7 +86,11 @@ impl Demo {
 
     /// All codes, in the demo's order.
     pub fn codes(data: &Path) -> Vec<String> {
-        let output = program().args(["demo", "--print-codes", "--at", super::MONDAY_EVENING, "--data"]).arg(data).output().expect("codes");
+        let output = program()
+            .args(["demo", "--no-past", "--print-codes", "--at", super::MONDAY_EVENING, "--data"])
+            .arg(data)
+            .output()
+            .expect("codes");
         let text = String::from_utf8(output.stdout).expect("text");
         text.lines().skip(1).map(|line| line.split(',').next().expect("a code").to_owned()).collect()
     }

@@ -7,6 +7,7 @@
 mod calendar;
 mod families;
 mod names;
+pub mod past;
 
 use chrono::{Datelike, NaiveDate, Weekday, WeekdaySet};
 

@@ -175,15 +175,23 @@ struct Look<'a> {
     child: Option<i64>,
 }
 
-/// What the letters are called, and how many families they go to.
-fn what_of(addressees: Addressees, families: &[LetterFamily]) -> String {
-    let first = families.first().and_then(|family| family.children.first());
-    match (addressees, first) {
-        (Addressees::Child(_), Some((_, name, _))) => format!("Lettera della famiglia di {name}"),
-        (Addressees::Class(_), Some((_, _, class))) => format!("Lettere della classe: {class}"),
-        (Addressees::School(_), Some((_, _, class))) => format!("Lettere della scuola: {}", class.split(", ").next().unwrap_or(class)),
-        _ => "Lettere".to_owned(),
-    }
+/// What the letters are called. A family's letter names all its children: those of other classes too.
+fn what_of(addressees: Addressees, families: &[LetterFamily], classes: &[LetterClass]) -> String {
+    let found = match addressees {
+        Addressees::Child(id) => {
+            let child = families.iter().flat_map(|family| &family.children).find(|(child, ..)| *child == id);
+            child.map(|(_, name, _)| format!("Lettera della famiglia di {name}"))
+        }
+        Addressees::Class(id) => {
+            let class = classes.iter().find(|class| class.id == id);
+            class.map(|class| format!("Lettere della classe: {}, {}", class.school, class.name))
+        }
+        Addressees::School(id) => {
+            let class = classes.iter().find(|class| class.school_id == id);
+            class.map(|class| format!("Lettere della scuola: {}", class.school))
+        }
+    };
+    found.unwrap_or_else(|| "Lettere".to_owned())
 }
 
 async fn look(State(office): State<Arc<Office>>, page: Page, Path((whose, id)): Path<(String, i64)>) -> Answer {
@@ -192,7 +200,7 @@ async fn look(State(office): State<Arc<Office>>, page: Page, Path((whose, id)): 
     if families.is_empty() {
         return Err(Oops::NotFound);
     }
-    let what = what_of(addressees, &families);
+    let what = what_of(addressees, &families, &office.desk.letter_classes(page.ente.id).await?);
     let mut made = Vec::new();
     if let Addressees::Child(child) = addressees {
         let subject = Subject { kind: "bambino", id: Some(child.0), name: &what };

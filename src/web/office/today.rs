@@ -104,6 +104,13 @@ struct RecipientsPage<'a> {
 
 /// What templates call.
 impl Part<'_> {
+    /// Cancellations on every channel so far, and on a usual day where there is one to compare with.
+    fn cancelled(&self) -> (i64, Option<i64>) {
+        let channels = &self.today.channels;
+        let usual = channels.iter().filter_map(|channel| channel.usual).sum();
+        (channels.iter().map(|channel| channel.count).sum(), (self.today.usual_days > 0).then_some(usual))
+    }
+
     fn day(&self) -> String {
         day_in_words(self.today.day)
     }

@@ -104,6 +104,19 @@ struct TrailLine<'a> {
     differences: Vec<Difference>,
 }
 
+/// A value as people read it: lists without brackets and quotes.
+fn in_words(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "–".to_owned(),
+        serde_json::Value::Bool(true) => "sì".to_owned(),
+        serde_json::Value::Bool(false) => "no".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(values) if values.is_empty() => "–".to_owned(),
+        serde_json::Value::Array(values) => values.iter().map(in_words).collect::<Vec<_>>().join("; "),
+        other => other.to_string(),
+    }
+}
+
 /// What stood before and what after, name by name.
 fn differences(row: &TrailRow) -> Vec<Difference> {
     let read = |text: &Option<String>| match text.as_deref().map(serde_json::from_str) {
@@ -114,13 +127,7 @@ fn differences(row: &TrailRow) -> Vec<Difference> {
     let mut names: Vec<_> = before.keys().chain(after.keys()).cloned().collect();
     names.sort();
     names.dedup();
-    let shown = |value: Option<&serde_json::Value>| match value {
-        None | Some(serde_json::Value::Null) => "–".to_owned(),
-        Some(serde_json::Value::Bool(true)) => "sì".to_owned(),
-        Some(serde_json::Value::Bool(false)) => "no".to_owned(),
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
+    let shown = |value: Option<&serde_json::Value>| value.map_or_else(|| "–".to_owned(), in_words);
     names.into_iter().map(|what| Difference { before: shown(before.get(&what)), after: shown(after.get(&what)), what }).collect()
 }
 

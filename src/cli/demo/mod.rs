@@ -1,36 +1,34 @@
 //! `voceguida demo`: an invented school on the embedded database.
 
+mod desk_work;
+pub mod school;
+
 use std::{
-    collections::HashSet,
     fmt::Write as _,
     io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
-use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
-use rand::{SeedableRng, rngs::StdRng};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 
+use self::school::PEOPLE;
 use super::node::{self, Number, Setup};
 use crate::{
     canteen::{
-        code::ChildCode,
-        demo::{ENTE_NAME, demo_roster, school_year_on},
+        demo::{demo_roster, school_year_on},
         roster::{CalendarRows, Scope},
         window::Window,
     },
-    desk::{
-        Desk,
-        explain::day_in_words,
-        people::{PersonData, Role},
-        trail::Actor,
-    },
+    desk::{Desk, explain::day_in_words, trail::Actor},
     ops::clock::Clock,
     store::{Db, EnrolledChild, Ente},
     telephony::sip::{SipConfig, Trunk},
+    voice::plan::Plan,
     web::{Guide, GuideChild, office::OfficeSettings},
 };
 
@@ -39,12 +37,8 @@ pub const DEFAULT_DATA: &str = "demo-data";
 /// The demo's called numbers: the line, and one that speaks for a minute, for load tests.
 const LINE: &str = "800123456";
 const LOAD: &str = "800000000";
-/// The demo's codes are always the same; real ones are drawn at random.
-const SEED: u64 = 0x5eed_0000_c0de;
 /// The children whose codes are printed: always the same three, of three families.
 const SHOWN: usize = 3;
-/// The demo's administrator.
-const ADMIN: &str = "anna";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -61,6 +55,9 @@ pub struct Args {
     /// Start the demo's clock at this instant (RFC 3339); it runs on from there.
     #[arg(long, value_name = "INSTANT")]
     at: Option<DateTime<FixedOffset>>,
+    /// Begin on the school's first day, without the invented year before it.
+    #[arg(long)]
+    no_past: bool,
     /// Print all children with their codes as CSV, and end.
     #[arg(long)]
     print_codes: bool,
@@ -94,9 +91,7 @@ pub fn database_url(data: &Path) -> String {
 /// Runs the demo.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (clock, note) = clock(args.at, Clock::real().now())?;
-    std::fs::create_dir_all(&args.data).with_context(|| args.data.display().to_string())?;
-    let desk = Desk::new(Db::open(&database_url(&args.data)).await?, clock);
-    let ente = prepare(&desk).await?;
+    let (desk, ente) = open(&args, clock).await?;
     let children = desk.children_with_codes(ente.id).await?;
     if args.print_codes {
         print_codes(&children)?;
@@ -138,8 +133,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         mail: None,
         config: None,
     };
-    let link = office_link(&desk, &ente).await?;
-    node::run(setup, |_, http| print_guide(&guide, &ente, clock, note.as_deref(), http, &link)).await?;
+    let links = office_links(&desk, &ente).await?;
+    node::run(setup, |_, http| print_guide(&guide, &ente, clock, note.as_deref(), http, &links)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -185,48 +180,52 @@ fn calendar(day: NaiveDate) -> Option<CalendarRows> {
     demo_roster(school_year_on(day), |_| String::new()).ok().map(|roster| roster.calendar)
 }
 
-/// Brings the invented school of this school year into the database, where it is not there yet.
-async fn prepare(desk: &Desk) -> anyhow::Result<Ente> {
-    let window = Window::default();
-    let id = desk.put_ente("demo", ENTE_NAME, Some("0182970000"), &window).await?;
-    let today = window.local(desk.clock().now()).date();
-    let mut rng = StdRng::seed_from_u64(SEED);
-    let mut drawn = HashSet::new();
-    let mut code = |_| loop {
-        let code = ChildCode::random(&mut rng);
-        if drawn.insert(code.clone()) {
-            return code.as_str().to_owned();
+/// The demo's database, with the school in it: made once, aside, so that a demo that is stopped meanwhile begins anew.
+async fn open(args: &Args, clock: Clock) -> anyhow::Result<(Desk, Ente)> {
+    std::fs::create_dir_all(&args.data).with_context(|| args.data.display().to_string())?;
+    let file = database_file(&args.data);
+    if !args.no_past && !file.exists() {
+        let making = args.data.join("making");
+        if making.exists() {
+            std::fs::remove_dir_all(&making).with_context(|| making.display().to_string())?;
         }
-    };
-    // In summer the school year that comes: who calls then gets its first day.
-    let mut year = school_year_on(today);
-    if !has_school_ahead(today.checked_add_days(Days::new(1)).unwrap_or(today)) {
-        year += 1;
+        std::fs::create_dir(&making).with_context(|| making.display().to_string())?;
+        let desk = Desk::new(Db::open(&database_url(&making)).await?, clock);
+        let mut told = 0;
+        let plan = Arc::new(Plan::load(&args.dialplans.join("mensa.toml"))?);
+        school::prepare(&desk, Some(&plan), |done, all| {
+            // Nothing is said of what is done at once: in a release this takes a second or two.
+            let tenths = done * 10 / all.max(1);
+            if tenths > told {
+                told = tenths;
+                eprint!("\rInventing a school's past, once: {} %{}", tenths * 10, if tenths == 10 { "\n" } else { "" });
+            }
+        })
+        .await?;
+        desk.db().close().await;
+        for entry in std::fs::read_dir(&making)? {
+            let from = entry?.path();
+            if let Some(name) = from.file_name().filter(|_| from != database_file(&making)) {
+                std::fs::rename(&from, args.data.join(name))?;
+            }
+        }
+        std::fs::rename(database_file(&making), &file)?;
+        std::fs::remove_dir(&making)?;
     }
-    let mut roster = demo_roster(year, &mut code)?;
-    let known = desk.school_year(id).await?;
-    if known.is_some() {
-        // Who has a code keeps it, also where it was replaced meanwhile; a newcomer's is drawn past all that are or were given out.
-        roster.children.iter_mut().for_each(|child| child.code = None);
-    }
-    if known.as_deref() < roster.calendar.school_year.as_deref() {
-        desk.import(id, &roster).await?;
-    }
-    Ok(desk.ente(Some("demo")).await?)
+    let desk = Desk::new(Db::open(&database_url(&args.data)).await?, clock);
+    let ente = school::prepare(&desk, None, |_, _| {}).await?;
+    Ok((desk, ente))
 }
 
-/// A link into the office as its administrator, who is made where there is none yet.
-async fn office_link(desk: &Desk, ente: &Ente) -> anyhow::Result<String> {
+/// A link into the office for each of its people.
+async fn office_links(desk: &Desk, ente: &Ente) -> anyhow::Result<Vec<(&'static str, String)>> {
     let actor = Actor::system(ente.id);
-    let person = if let Some(person) = desk.person_by_login(ADMIN).await? {
-        person
-    } else {
-        let name = "Anna Ferrero".to_owned();
-        let data = PersonData { login: ADMIN.to_owned(), name, email: None, role: Role::Admin, second_factor_required: false };
-        desk.add_person(&actor, &data).await?
-    };
-    let link = desk.login_link(&actor, &person, TimeDelta::hours(12)).await?;
-    Ok(format!("/ufficio/entra/{}", link.reveal()))
+    let mut links = Vec::with_capacity(PEOPLE.len());
+    for (login, _, role) in PEOPLE {
+        let link = desk.login_link(&actor, &school::person(desk, login).await?, TimeDelta::hours(12)).await?;
+        links.push((role.label(), format!("/ufficio/entra/{}", link.reveal())));
+    }
+    Ok(links)
 }
 
 fn print_codes(children: &[EnrolledChild]) -> anyhow::Result<()> {
@@ -239,7 +238,7 @@ fn print_codes(children: &[EnrolledChild]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_guide(guide: &Guide, ente: &Ente, clock: Clock, note: Option<&str>, http: SocketAddr, link: &str) {
+fn print_guide(guide: &Guide, ente: &Ente, clock: Clock, note: Option<&str>, http: SocketAddr, links: &[(&str, String)]) {
     let local = ente.window.local(clock.now());
     let mut text = format!("\nVoce Guida: {}\n", ente.name);
     if let Some(note) = note {
@@ -255,9 +254,13 @@ fn print_guide(guide: &Guide, ente: &Ente, clock: Clock, note: Option<&str>, htt
         text,
         "\nCall it, from another terminal:\n  voceguida call {uri} --keys \"{code},1,1\" --heard\n\
          or with any SIP phone: {uri}\nThe page: http://{http}/\n\
-         The office, once with this link: http://{http}{link}\nStop with Ctrl-C.",
+         The office, each link once:",
         uri = guide.uri
     );
+    for (role, link) in links {
+        let _ = writeln!(text, "  {role:<15} http://{http}{link}");
+    }
+    text.push_str("Stop with Ctrl-C.\n");
     // The guide is all that the demo writes to standard output; if nobody reads it, it runs on.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
