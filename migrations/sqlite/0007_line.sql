@@ -22,7 +22,7 @@ ALTER TABLE call ADD COLUMN path TEXT;
 -- Of calls from before, as much as can be known.
 DROP TRIGGER call_no_update;
 UPDATE call SET
-    seconds = CASE WHEN answered_at IS NULL THEN 0 ELSE MAX(0, CAST((julianday(ended_at) - julianday(answered_at)) * 86400 AS INTEGER)) END,
+    seconds = CASE WHEN answered_at IS NULL THEN 0 ELSE MAX(0, CAST((julianday(ended_at) - julianday(answered_at)) * 86400 + 0.01 AS INTEGER)) END,
     outcome = CASE
         WHEN EXISTS (SELECT 1 FROM operation o WHERE o.call_id = call.id AND o.decision = 'accepted') THEN 'registered'
         WHEN status = 487 THEN 'abandoned'

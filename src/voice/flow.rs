@@ -180,24 +180,14 @@ impl<'a> FlowMap<'a> {
             *merged.entry((way.from, way.to)).or_default() += way.calls;
         }
         let most = merged.values().copied().max().unwrap_or(0).max(1);
-        // Ways out leave beside each other, in the order of where they go.
-        let mut list: Vec<_> = merged.into_iter().collect();
-        list.sort_by_key(|((from, to), _)| (*from, place.get(*to).copied(), *to));
-        let out = |from: usize| list.iter().filter(|((f, _), _)| *f == from).count();
-        let mut edges = Vec::with_capacity(list.len());
         let mut nth = vec![0usize; place.len()];
-        for ((from, to), calls) in &list {
-            let (Some(a), Some(b), Some(n)) = (place.get(*from), place.get(*to), nth.get_mut(*from)) else { continue };
+        // Thin ones first, so that they do not lie on those that matter.
+        let mut list: Vec<_> = merged.into_iter().collect();
+        list.sort_by_key(|((from, to), calls)| (*calls, *from, *to));
+        for ((from, to), calls) in list {
+            let (Some(a), Some(b), Some(n)) = (place.get(from), place.get(to), nth.get_mut(from)) else { continue };
+            edge(svg, *a, *b, calls, most, *n);
             *n += 1;
-            edges.push(Edge { start: (a.0 + BOX_W * *n / (out(*from) + 1), a.1), end: (b.0 + BOX_W / 2, b.1), calls: *calls, nth: *n });
-        }
-        // Thin ones first, so that they do not lie on those that matter; numbers on all of them.
-        edges.sort_by_key(|edge| edge.calls);
-        for edge in &edges {
-            edge.line(svg, most);
-        }
-        for edge in edges.iter().filter(|edge| edge.calls > 0) {
-            edge.number(svg);
         }
     }
 
@@ -241,46 +231,28 @@ impl<'a> FlowMap<'a> {
     }
 }
 
-/// A line of the drawing: where it leaves a box and where it comes to another one, both boxes' upper edges.
-struct Edge {
-    start: (usize, usize),
-    end: (usize, usize),
-    calls: i64,
-    nth: usize,
-}
-
-impl Edge {
-    /// Does it lead on, downwards?
-    fn is_forward(&self) -> bool {
-        self.end.1 > self.start.1
-    }
-
-    fn line(&self, svg: &mut String, most: i64) {
-        let ((x1, from), (x2, to)) = (self.start, self.end);
-        let forward = self.is_forward();
-        let (y1, y2) = if forward { (from + BOX_H, to) } else { (from, to + BOX_H) };
-        let half = GAP_Y / 2;
-        let (c1, c2) = if forward { (y1 + half, y2.saturating_sub(half)) } else { (y1.saturating_sub(half), y2 + half) };
-        let dash = if forward { "" } else { " stroke-dasharray=\"6 4\"" };
-        let width = 1.5 + (WIDEST - 1.5) * (self.calls as f64 / most as f64).sqrt();
-        let (colour, width) = if self.calls > 0 { ("#0066cc", width) } else { ("#c5cdd5", 1.0) };
+fn edge(svg: &mut String, from: (usize, usize), to: (usize, usize), calls: i64, most: i64, nth: usize) {
+    let forward = to.1 > from.1;
+    // Ways out leave beside each other, so that their numbers do not lie on one another.
+    let spread = 24 + (nth * 43) % (BOX_W - 48);
+    let (x1, y1) = (from.0 + spread, if forward { from.1 + BOX_H } else { from.1 });
+    let (x2, y2) = (to.0 + BOX_W / 2, if forward { to.1 } else { to.1 + BOX_H });
+    let dash = if forward { "" } else { " stroke-dasharray=\"6 4\"" };
+    let (c1, c2) = if forward { (y1 + GAP_Y / 2, y2.saturating_sub(GAP_Y / 2)) } else { (y1.saturating_sub(GAP_Y / 2), y2 + GAP_Y / 2) };
+    let (colour, width) =
+        if calls > 0 { ("#0066cc", 1.5 + (WIDEST - 1.5) * (calls as f64 / most as f64).sqrt()) } else { ("#c5cdd5", 1.0) };
+    let _ = writeln!(
+        svg,
+        "<path d=\"M{x1} {y1} C{x1} {c1} {x2} {c2} {x2} {y2}\" fill=\"none\" stroke=\"{colour}\" stroke-opacity=\"0.75\" stroke-width=\"{width:.1}\"{dash} \
+         marker-end=\"url(#flusso-freccia)\"/>"
+    );
+    if calls > 0 {
+        let y = if forward { y1 + 18 + 14 * (nth % 3) } else { y1.saturating_sub(6 + 13 * (nth % 3)) };
         let _ = writeln!(
             svg,
-            "<path d=\"M{x1} {y1} C{x1} {c1} {x2} {c2} {x2} {y2}\" fill=\"none\" stroke=\"{colour}\" stroke-opacity=\"0.75\" \
-             stroke-width=\"{width:.1}\"{dash} marker-end=\"url(#flusso-freccia)\"/>"
-        );
-    }
-
-    fn number(&self, svg: &mut String) {
-        let (x, y) = self.start;
-        let step = 14 * (self.nth % 3);
-        let y = if self.is_forward() { y + BOX_H + 18 + step } else { y.saturating_sub(6 + step) };
-        let _ = writeln!(
-            svg,
-            "<text x=\"{}\" y=\"{y}\" font-size=\"12\" font-weight=\"600\" fill=\"#17324d\" stroke=\"#fff\" stroke-width=\"4\" \
-             paint-order=\"stroke\">{}</text>",
-            x + 5,
-            points(self.calls)
+            "<text x=\"{}\" y=\"{y}\" font-size=\"12\" font-weight=\"600\" fill=\"#17324d\" stroke=\"#fff\" stroke-width=\"4\" paint-order=\"stroke\">{}</text>",
+            x1 + 5,
+            points(calls)
         );
     }
 }
