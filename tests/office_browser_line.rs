@@ -35,7 +35,7 @@ async fn the_line_is_accessible_fits_a_phone_and_lives_without_reload() {
     world.router = office::router(&Arc::clone(&office));
     let browser = Chromium::start(&world).await;
     browser.log_in("ufficio").await;
-    browser.until_it_says("Buon lavoro").await;
+    browser.until_it_says("Termine per disdire").await;
     for (name, path) in
         [("linea-vuota", "/ufficio/linea"), ("storico-vuoto", "/ufficio/linea/chiamate"), ("percorso-vuoto", "/ufficio/linea/flusso")]
     {
