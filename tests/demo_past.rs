@@ -116,7 +116,7 @@ async fn the_whole_school_is_made_once_and_then_kept() {
     assert_eq!(desk.people(ente.id).await.unwrap().len(), 5);
     assert_eq!(desk.batches(ente.id, 10).await.unwrap().len(), 2);
     let (news, tickets) = (
-        desk.list_news(ente.id, voiceguida::store::NewsFilter::default(), 0, 10).await.unwrap().1,
+        desk.list_news(ente.id, voceguida::store::NewsFilter::default(), 0, 10).await.unwrap().1,
         desk.open_tickets(ente.id, None).await.unwrap().0,
     );
     assert!(news >= 3 && tickets == 2, "{news} {tickets}");

@@ -11,7 +11,7 @@ use axum::{
     extract::ConnectInfo,
     http::{Method, Request, header},
 };
-use browser::{Chromium, Size};
+use browser::Chromium;
 use office_support::{PASSWORD, World};
 use tower::ServiceExt;
 use voceguida::{
@@ -360,6 +360,5 @@ async fn the_main_jobs_go_by_keyboard_alone() {
     browser.type_here(ENTER).await;
     browser.until_it_says("Che cosa succede").await;
     browser.tab_to("Annulla").await;
-    browser.look_here("tastiera-anteprima", Size::Desktop).await;
     browser.close().await;
 }

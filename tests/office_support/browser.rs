@@ -282,6 +282,12 @@ impl Chromium {
         severe.map(|e| e["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// No violation that axe-core finds.
+    pub async fn assert_accessible(&self) {
+        let found = self.violations().await;
+        assert!(found.is_none(), "{}: {}", self.path().await, found.unwrap_or_default());
+    }
+
     /// What axe-core finds wrong (WCAG 2.1 A and AA, and its best practices).
     async fn violations(&self) -> Option<String> {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/axe/axe.min.js");

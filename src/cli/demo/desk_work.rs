@@ -14,8 +14,11 @@ use crate::{
     ops::clock::Clock,
 };
 
-/// What families ask: days ago, topic, title, text, what the office answered, and how it stands since.
-const QUESTIONS: [(i64, Topic, &str, &str, Option<&str>, TicketState); 5] = [
+/// What a family asks: days ago, topic, title, text, what the office answered, and how it stands since.
+type Question = (i64, Topic, &'static str, &'static str, Option<&'static str>, TicketState);
+
+/// What families ask.
+const QUESTIONS: [Question; 5] = [
     (
         34,
         Topic::Line,
