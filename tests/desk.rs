@@ -14,6 +14,7 @@ use voceguida::{
         calls::{CallRow, ListedCall},
         guard::Typed,
         import::ImportError,
+        line::{Caller, LineDesk, LineOutcome},
         operate::{Order, Receipt},
     },
     store::Verdict,
@@ -227,6 +228,32 @@ async fn an_import_twice_changes_nothing_and_a_bad_one_leaves_nothing() {
         let year = school.db.read().await.unwrap().latest_school_year(school.ente).await.unwrap().unwrap();
         let classes = school.db.read().await.unwrap().classes(year.id).await.unwrap();
         assert_eq!(classes.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["1A"], "nothing of it is kept");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_line_refuses_before_anything_is_confirmed_is_kept_and_changes_nothing() {
+    each_database(async |school| {
+        let desk = school.desk_at(MONDAY_EVENING);
+        let caller = Caller { call_id: "call".into(), ente: school.ente, number: Some("0101234567".into()) };
+        let child = school.children[0];
+        let kept = async || school.db.read().await.unwrap().operations_of(child).await.unwrap();
+        let offered = LineDesk::preview(&desk, &caller, child, Choice::Cancel).await.unwrap();
+        assert!(matches!(offered, LineOutcome::Accepted { .. }), "{offered:?}");
+        assert!(kept().await.is_empty(), "an offer is no operation");
+        phone(&desk, &school, 0, Choice::Cancel, "1").await;
+        let before = state(&desk, &school, 0, "2026-10-15").await;
+        for times in 2..4 {
+            let refused = LineDesk::preview(&desk, &caller, child, Choice::Cancel).await.unwrap();
+            assert!(matches!(refused, LineOutcome::Refused { reason: Reason::AlreadyCancelled, .. }), "{refused:?}");
+            let operations = kept().await;
+            assert_eq!(operations.len(), times);
+            let last = operations.iter().max_by_key(|o| o.id).unwrap();
+            assert!(matches!(last.verdict, Verdict::Refused(Reason::AlreadyCancelled, _)), "{last:?}");
+            assert!(has_valid_check_digit(&last.receipt));
+        }
+        assert_eq!(state(&desk, &school, 0, "2026-10-15").await, before);
     })
     .await;
 }

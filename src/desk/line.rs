@@ -101,7 +101,7 @@ pub trait LineDesk: Send + Sync + 'static {
     /// Looks a typed code up and counts wrong ones (S4). `code` is digits only, any length.
     fn identify(&self, caller: &Caller, code: &str) -> impl Future<Output = Result<Identification, DeskUnavailable>> + Send;
 
-    /// What `choice` would do now; writes nothing.
+    /// What `choice` would do now. Does nothing, but a refusal is written down: no order follows it (R10).
     fn preview(&self, caller: &Caller, child: ChildId, choice: Choice)
     -> impl Future<Output = Result<LineOutcome, DeskUnavailable>> + Send;
 

@@ -35,6 +35,24 @@ pub struct Order<'a> {
     pub expected: Option<NaiveDate>,
 }
 
+impl<'a> Order<'a> {
+    fn record(&self, at: DateTime<Utc>) -> NewOperation<'a> {
+        NewOperation {
+            ente: self.ente,
+            child: self.child,
+            channel: self.request.channel().word(),
+            actor: self.actor,
+            call_id: self.call_id,
+            key: self.key,
+            at,
+            choice: self.request.choice(),
+            until: self.request.until(),
+            note: None,
+            late: false,
+        }
+    }
+}
+
 /// How an order was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
@@ -68,20 +86,7 @@ impl Desk {
         let ground = ground(&mut tx, order.ente, order.child).await?;
         let decision = ground.judge(at, order.request);
         let verdict = verdict_of(&decision, order.expected);
-        let new = NewOperation {
-            ente: order.ente,
-            child: order.child,
-            channel: order.request.channel().word(),
-            actor: order.actor,
-            call_id: order.call_id,
-            key: order.key,
-            at,
-            choice: order.request.choice(),
-            until: order.request.until(),
-            note: None,
-            late: false,
-        };
-        let (operation, number) = tx.add_operation(&new, verdict, &mut chance::fresh()).await?;
+        let (operation, number) = tx.add_operation(&order.record(at), verdict, &mut chance::fresh()).await?;
         if let (Verdict::Accepted(_), Decision::Accepted { marks: after, .. }) = (verdict, &decision) {
             tx.put_marks(order.child, operation, &ground.marks, after).await?;
         }
@@ -91,6 +96,25 @@ impl Desk {
 
     async fn receipt_of(&self, order: &Order<'_>) -> Result<Option<Receipt>, DeskError> {
         receipt_in(&mut self.db.read().await?, order).await
+    }
+
+    /// What the rule would say now. A refusal is written down (R10): what has been refused nobody confirms, so that no order follows in which it would be.
+    pub async fn preview_or_refuse(&self, order: &Order<'_>) -> Result<Verdict, DeskError> {
+        let verdict = self.preview(order.ente, order.child, order.request).await?;
+        if !matches!(verdict, Verdict::Refused(..)) {
+            return Ok(verdict);
+        }
+        let mut tx = self.db.write().await?;
+        tx.hold_day_open(order.ente.0).await?;
+        tx.lock_child(order.child).await?;
+        let at = tx.instant(&self.clock).await?;
+        // Judged again under the lock: what is accepted by now is not done, as it has not been confirmed.
+        let verdict = Verdict::from(&ground(&mut tx, order.ente, order.child).await?.judge(at, order.request));
+        if matches!(verdict, Verdict::Refused(..)) {
+            tx.add_operation(&order.record(at), verdict, &mut chance::fresh()).await?;
+            tx.commit().await?;
+        }
+        Ok(verdict)
     }
 
     /// What the rule would say now; writes nothing.

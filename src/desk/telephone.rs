@@ -22,6 +22,18 @@ impl From<DeskError> for DeskUnavailable {
     }
 }
 
+fn order<'a>(caller: &'a Caller, child: ChildId, choice: Choice, key: &'a str, expected: Option<NaiveDate>) -> Order<'a> {
+    Order {
+        ente: caller.ente,
+        child,
+        request: Request::Phone(choice),
+        actor: caller.number.as_deref().unwrap_or(WITHHELD),
+        call_id: Some(&caller.call_id),
+        key,
+        expected,
+    }
+}
+
 impl LineOutcome {
     pub(super) fn of(verdict: Verdict, receipt: Option<String>) -> Self {
         match verdict {
@@ -54,7 +66,9 @@ impl LineDesk for Desk {
     }
 
     async fn preview(&self, caller: &Caller, child: ChildId, choice: Choice) -> Result<LineOutcome, DeskUnavailable> {
-        let verdict = Desk::preview(self, caller.ente, child, Request::Phone(choice)).await?;
+        // A key of its own each time: the same press later in the call may be refused for another reason.
+        let key = format!("{}/{}", caller.call_id, uuid::Uuid::new_v4());
+        let verdict = self.preview_or_refuse(&order(caller, child, choice, &key, None)).await?;
         Ok(LineOutcome::of(verdict, None))
     }
 
@@ -66,16 +80,8 @@ impl LineDesk for Desk {
         expected: Option<NaiveDate>,
         sequence: u32,
     ) -> Result<LineOutcome, DeskUnavailable> {
-        let order = Order {
-            ente: caller.ente,
-            child,
-            request: Request::Phone(choice),
-            actor: caller.number.as_deref().unwrap_or(WITHHELD),
-            call_id: Some(&caller.call_id),
-            key: &format!("{}/{sequence}", caller.call_id),
-            expected,
-        };
-        let receipt = Desk::operate(self, &order).await?;
+        let key = format!("{}/{sequence}", caller.call_id);
+        let receipt = Desk::operate(self, &order(caller, child, choice, &key, expected)).await?;
         Ok(LineOutcome::of(receipt.verdict, Some(receipt.number)))
     }
 
