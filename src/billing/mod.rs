@@ -12,6 +12,7 @@ pub mod month;
 pub mod notice_number;
 pub mod outcome;
 pub mod price;
+pub mod settings;
 pub mod split;
 pub mod tariff;
 pub mod words;

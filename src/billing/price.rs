@@ -197,6 +197,10 @@ mod tests {
         Relief { id, kind, first: day("2026-10-01"), last: Some(day("2026-10-31")), reason: "Delibera 12/2026".into() }
     }
 
+    fn child(isee: Option<i64>, rank: u8, resident: bool, reliefs: &[Relief]) -> Circumstances<'_> {
+        Circumstances { school: 1, order: Some(SchoolOrder::Primary), resident, isee: isee.map(Cents), rank, reliefs }
+    }
+
     fn told(book: &PriceBook, on: &str, item: Item, of: &Circumstances<'_>) -> String {
         let basis = book.basis(day(on), item, of).unwrap();
         let price = book.price(basis).unwrap();
@@ -213,14 +217,6 @@ mod tests {
             ReliefKind::FixedPrice(Cents(900)),
         ];
         let none: &[Relief] = &[];
-        let child = |isee: Option<i64>, rank, resident, reliefs| Circumstances {
-            school: 1,
-            order: Some(SchoolOrder::Primary),
-            resident,
-            isee: isee.map(Cents),
-            rank,
-            reliefs,
-        };
         let mut lines = Vec::new();
         let plain = book(vec![]);
         for (isee, rank, resident) in

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod audit;
 pub mod behalf;
+pub mod billing;
 pub mod calendar;
 pub mod call_file;
 pub mod calls;

@@ -3,7 +3,9 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
+mod account;
 mod archive;
+mod balance;
 mod batch;
 mod calendar;
 mod call;
@@ -15,6 +17,7 @@ mod kitchen;
 mod letter;
 mod mail;
 mod meal;
+mod notice;
 mod operation;
 mod passkey;
 mod people;
@@ -24,6 +27,7 @@ mod roster;
 mod search;
 mod session;
 mod settings;
+mod tariff;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -36,6 +40,7 @@ use sqlx::{
 };
 
 pub use self::{
+    account::{BilledAdult, BilledChild, CountedClass, StandingClosure},
     archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
@@ -49,6 +54,7 @@ pub use self::{
     letter::{Addressees, LetterChild, LetterClass, LetterGuardian, LetterRow},
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, PupilRow, SchoolToClose},
+    notice::{NewNotice, NoticeLineRow, NoticeRow, OutcomeRow, RunRow},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,
     people::{AdultState, ChildState, Versioned},
@@ -57,6 +63,7 @@ pub use self::{
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
+    tariff::{Entered, ResidenceChange},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};
@@ -308,3 +315,4 @@ impl Tx {
 /// Advisory lock spaces.
 const LOCK_DAY: i32 = 1;
 const LOCK_GUARD: i32 = 2;
+const LOCK_BILLING: i32 = 11;

@@ -250,9 +250,11 @@ impl Tx {
         Ok(())
     }
 
-    /// Is there anything of a child's that must not be lost: an operation, a meal, a mark?
+    /// Is there anything of a child's that must not be lost: an operation, a meal, what decides its price?
     pub async fn has_history(&mut self, id: ChildId) -> Result<bool, StoreError> {
-        const SQL: &str = "SELECT EXISTS (SELECT 1 FROM operation WHERE child_id = $1) OR EXISTS (SELECT 1 FROM meal WHERE child_id = $1)";
+        const SQL: &str = "SELECT EXISTS (SELECT 1 FROM operation WHERE child_id = $1) OR EXISTS (SELECT 1 FROM meal WHERE child_id = $1)
+            OR EXISTS (SELECT 1 FROM relief WHERE child_id = $1) OR EXISTS (SELECT 1 FROM residence WHERE child_id = $1)
+            OR EXISTS (SELECT 1 FROM payment_share WHERE child_id = $1)";
         Ok(on!(self, |c| sqlx::query_scalar(SQL).bind(id.0).fetch_one(c))?)
     }
 
