@@ -38,11 +38,11 @@ pub struct Args {
 }
 
 /// The ente's terms.
-fn settings<'a>(config: Option<&'a Config>, ente: &Ente) -> anyhow::Result<&'a BillingSettings> {
+pub(super) fn settings<'a>(config: Option<&'a Config>, ente: &Ente) -> anyhow::Result<&'a BillingSettings> {
     let section = config.and_then(|config| config.ente.iter().map(|e| e.get_ref()).find(|e| e.slug == ente.slug));
-    section
-        .and_then(|section| section.billing())
-        .with_context(|| format!("{} does not bill: its [[ente]] needs a section [ente.billing] (deploy/voceguida.example.toml)", ente.slug))
+    section.and_then(|section| section.billing()).with_context(|| {
+        format!("{} does not bill: its [[ente]] needs a section [ente.billing] (deploy/voceguida.example.toml)", ente.slug)
+    })
 }
 
 /// Looks, or issues.

@@ -12,6 +12,7 @@ mod export;
 mod guesses;
 mod import;
 mod node;
+mod notice;
 mod place;
 mod rule;
 mod serve;
@@ -57,6 +58,8 @@ enum Command {
     CloseDay(close_day::Args),
     /// Look at a month, or issue its payment notices.
     Bill(bill::Args),
+    /// Print a payment notice.
+    Notice(notice::Args),
     /// Enter a tariff from a TOML file.
     Tariff(tariff::Args),
     /// Export the kitchen's head counts as CSV or XLSX, or the calls as CSV.
@@ -110,6 +113,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(args).await,
         Command::CloseDay(args) => close_day::run(args).await,
         Command::Bill(args) => bill::run(args).await,
+        Command::Notice(args) => notice::run(args).await,
         Command::Tariff(args) => tariff::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Guesses(args) => guesses::run(args).await,

@@ -327,7 +327,10 @@ impl Config {
                 (&other.creditor, other.segregation, other.series) == (&own.creditor, own.segregation, own.series)
             };
             if before.iter().filter_map(|other| other.get_ref().billing()).any(same) {
-                problems.at(line, format!("ente {}: [ente.billing] another ente numbers its notices alike: give it a series of its own", ente.slug));
+                problems.at(
+                    line,
+                    format!("ente {}: [ente.billing] another ente numbers its notices alike: give it a series of its own", ente.slug),
+                );
             }
         }
     }

@@ -141,7 +141,8 @@ impl Tx {
 
     /// Who was counted on a day.
     pub async fn counted_on(&mut self, ente: EnteId, day: NaiveDate) -> Result<Vec<CountedClass>, StoreError> {
-        const SQL: &str = "SELECT m.school_id, m.class_id, m.state IN ('served', 'white') AS due, string_agg(CAST(m.child_id AS TEXT), ',') AS children
+        const SQL: &str =
+            "SELECT m.school_id, m.class_id, m.state IN ('served', 'white') AS due, string_agg(CAST(m.child_id AS TEXT), ',') AS children
             FROM school s JOIN meal m ON m.day = $2 AND m.school_id = s.id WHERE s.ente_id = $1
             GROUP BY m.school_id, m.class_id, m.state IN ('served', 'white')";
         Ok(on!(self, |c| sqlx::query_as(SQL).bind(ente.0).bind(day).fetch_all(c))?)

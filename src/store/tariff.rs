@@ -81,7 +81,8 @@ impl Tx {
     /// Every tariff of an ente.
     pub async fn tariffs(&mut self, ente: EnteId) -> Result<Vec<Tariff>, StoreError> {
         const TARIFFS: &str = "SELECT id, valid_from FROM tariff WHERE ente_id = $1 ORDER BY id";
-        const RATES: &str = "SELECT r.id, r.tariff_id, r.school_id, r.school_order, r.residents, r.isee_up_to, r.meal_cents, r.monthly_cents
+        const RATES: &str =
+            "SELECT r.id, r.tariff_id, r.school_id, r.school_order, r.residents, r.isee_up_to, r.meal_cents, r.monthly_cents
             FROM tariff_rate r JOIN tariff t ON t.id = r.tariff_id WHERE t.ente_id = $1 ORDER BY r.id";
         const SIBLINGS: &str = "SELECT s.tariff_id, s.rank, s.reduction_bp FROM tariff_sibling s JOIN tariff t ON t.id = s.tariff_id
             WHERE t.ente_id = $1 ORDER BY s.tariff_id, s.rank";
@@ -141,14 +142,7 @@ impl Tx {
             let limit = rate.isee_up_to.map(|limit| limit.0);
             run!(
                 self,
-                sqlx::query(RATE)
-                    .bind(id)
-                    .bind(school)
-                    .bind(order)
-                    .bind(rate.residents)
-                    .bind(limit)
-                    .bind(rate.meal.0)
-                    .bind(rate.monthly.0)
+                sqlx::query(RATE).bind(id).bind(school).bind(order).bind(rate.residents).bind(limit).bind(rate.meal.0).bind(rate.monthly.0)
             );
         }
         for (rank, reduction) in &tariff.siblings {
@@ -232,7 +226,13 @@ impl Tx {
     }
 
     /// Enters a relief; gives its row. `None` where the ente has no such child.
-    pub async fn add_relief(&mut self, ente: EnteId, child: ChildId, relief: &Relief, entered: Entered<'_>) -> Result<Option<i64>, StoreError> {
+    pub async fn add_relief(
+        &mut self,
+        ente: EnteId,
+        child: ChildId,
+        relief: &Relief,
+        entered: Entered<'_>,
+    ) -> Result<Option<i64>, StoreError> {
         const SQL: &str =
             "INSERT INTO relief (child_id, kind, reduction_bp, price_cents, first_day, last_day, reason, entered_at, entered_by)
             SELECT id, $3, $4, $5, $6, $7, $8, $9, $10 FROM child WHERE ente_id = $1 AND id = $2 RETURNING id";

@@ -8,6 +8,7 @@
 pub mod balance;
 pub mod enter;
 mod load;
+pub mod paper;
 pub mod run;
 pub mod tariff_file;
 

@@ -96,12 +96,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`BillError`]
-    pub async fn look_at_month(
-        &self,
-        ente: EnteId,
-        order: &Order<'_>,
-        mut told: impl FnMut(Progress),
-    ) -> Result<Preview, BillError> {
+    pub async fn look_at_month(&self, ente: EnteId, order: &Order<'_>, mut told: impl FnMut(Progress)) -> Result<Preview, BillError> {
         told(Progress::Reading);
         let mut tx = self.db.read().await?;
         let now = tx.instant(&self.clock).await?;
@@ -196,7 +191,8 @@ impl Desk {
         told(Progress::Reckoning(world.children.len()));
         let (reckoning, world) = reckoned_keeping(world, run.first_day, last).await?;
         let people: HashMap<i64, BilledAdult> = people.into_iter().map(|adult| (adult.id, adult)).collect();
-        let left: Vec<(i64, &Account)> = reckoning.accounts.iter().filter(|(id, _)| !settled.contains(id)).map(|(id, a)| (*id, a)).collect();
+        let left: Vec<(i64, &Account)> =
+            reckoning.accounts.iter().filter(|(id, _)| !settled.contains(id)).map(|(id, a)| (*id, a)).collect();
         let mut clerk = Clerk { ente, order, run, world: &world, people: &people, payers: &payers, bases: HashMap::new() };
         let mut written = 0;
         told(Progress::Writing(0, left.len()));
@@ -328,7 +324,8 @@ impl Clerk<'_> {
         let settings = self.order.settings;
         let Some(adult) = self.people.get(&id) else { return Err(DeskError::NoChild.into()) };
         // A code that is typed with spaces is asked for without: `outcome` has read it.
-        let fiscal_code = adult.fiscal_code.as_deref().and_then(|code| code.parse::<FiscalCode>().ok()).map(String::from).unwrap_or_default();
+        let fiscal_code =
+            adult.fiscal_code.as_deref().and_then(|code| code.parse::<FiscalCode>().ok()).map(String::from).unwrap_or_default();
         let name = format!("{} {}", adult.first_name, adult.last_name);
         let notice = NewNotice {
             ente: self.ente,

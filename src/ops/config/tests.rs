@@ -169,7 +169,9 @@ fn what_is_wrong_with_billing_is_told_with_its_line() {
     let twin = format!("{good}\n[[ente]]\nslug = \"valle\"\nname = \"Comune di Valle\"\n{good}");
     let told = [
         said("[ente.billing]\ncreditor = \"x\""),
-        said("[ente.billing]\ncreditor = \"00123450019\"\nsegregation_code = \"2\"\nfirst_day = \"1.9.2026\"\ncbill = \"ab123\"\nseries = 100\ndue_days = 0\nthreshold_cents = -1"),
+        said(
+            "[ente.billing]\ncreditor = \"00123450019\"\nsegregation_code = \"2\"\nfirst_day = \"1.9.2026\"\ncbill = \"ab123\"\nseries = 100\ndue_days = 0\nthreshold_cents = -1",
+        ),
         said(&good.replace("00123450018", "RSSMRA85T10A562S")),
         said(&format!("{good}\nsoglia = 5")),
         said(&twin),
