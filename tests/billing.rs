@@ -44,7 +44,7 @@ use voceguida::{
 
 fn settings() -> BillingSettings {
     BillingSettings {
-        creditor: "00123450018".parse().unwrap(),
+        creditor: "00123450017".parse().unwrap(),
         segregation: "02".parse().unwrap(),
         series: 0,
         cbill: Some("AB123".into()),
@@ -335,7 +335,7 @@ async fn notices(desk: &Desk, actor: &Actor) -> usize {
 /// The configuration of a service on that database.
 fn configuration(dir: &std::path::Path, url: &str) -> std::path::PathBuf {
     let example = include_str!("../deploy/voceguida.example.toml");
-    let billing = "[ente.billing]\ncreditor = \"00123450018\"\nsegregation_code = \"02\"\nfirst_day = \"2026-09-01\"\n";
+    let billing = "[ente.billing]\ncreditor = \"00123450017\"\nsegregation_code = \"02\"\nfirst_day = \"2026-09-01\"\n";
     let config = example
         .replace("sqlite:/var/lib/voceguida/voceguida.db", url)
         .replace("prompts = \"/usr/share/voceguida", "prompts = \"")

@@ -189,7 +189,7 @@ fn notices() -> Notices {
     ];
     Notices {
         heading: heading(),
-        creditor: "00123450018".into(),
+        creditor: "00123450017".into(),
         cbill: Some("AB123".into()),
         contact: Some("tel. 0182 970000".into()),
         notices: vec![Notice {
@@ -249,10 +249,10 @@ fn the_qr_code_is_read_from_the_page() {
     let grids = picture.detect_grids();
     assert_eq!(grids.len(), 1, "one code on the page");
     let (meta, text) = grids[0].decode().unwrap();
-    assert_eq!(text, format!("PAGOPA|002|{}|00123450018|10688", notices().notices[0].number));
+    assert_eq!(text, format!("PAGOPA|002|{}|00123450017|10688", notices().notices[0].number));
     assert_eq!((meta.version.0, meta.ecc_level), (4, 0), "33 × 33 modules, error correction M");
-    // 25 mm at 150 dots to the inch.
+    // 25 mm at 150 dots to the inch are 148; the reader is a module off at most.
     let corners = grids[0].bounds;
     let side = corners[1].x - corners[0].x;
-    assert!((144..152).contains(&side), "{side}");
+    assert!((143..=153).contains(&side), "{side}");
 }

@@ -43,7 +43,7 @@ fn date(text: &str) -> NaiveDate {
 
 fn settings() -> BillingSettings {
     BillingSettings {
-        creditor: "00123450018".parse().unwrap(),
+        creditor: "00123450017".parse().unwrap(),
         segregation: "02".parse().unwrap(),
         series: 0,
         cbill: None,

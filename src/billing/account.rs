@@ -323,7 +323,7 @@ impl<'a> Run<'a> {
         if basis.sibling != now.basis.sibling {
             return plain(Reason::Siblings);
         }
-        if share != now.share { plain(Reason::Share) } else { changed() }
+        if share == now.share { changed() } else { plain(Reason::Share) }
     }
 
     /// Parts of a day's price, also those that come to nothing; `None` where no tariff holds for the day.

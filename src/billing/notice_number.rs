@@ -176,7 +176,7 @@ mod tests {
         // 3020126000000001 = 93 × 32474473118279 + 54.
         assert_eq!(number.to_string(), "302012600000000154");
         assert_eq!((number.iuv().as_str(), number.grouped().as_str()), ("02012600000000154", "3020 1260 0000 0001 54"));
-        assert_eq!(number.qr_text("00123450018", Cents(4_680)).unwrap(), "PAGOPA|002|302012600000000154|00123450018|4680");
+        assert_eq!(number.qr_text("00123450017", Cents(4_680)).unwrap(), "PAGOPA|002|302012600000000154|00123450017|4680");
         assert_eq!("3020 1260 0000 0001 54".parse(), Ok(number));
     }
 
@@ -201,9 +201,9 @@ mod tests {
         assert_eq!(NoticeNumber::of(segregation(2), 100, 2026, 1), Err(NumberError::Base));
         let number = NoticeNumber::of(segregation(2), 0, 2026, 1).unwrap();
         for amount in [0, -1, MOST_CENTS + 1] {
-            assert_eq!(number.qr_text("00123450018", Cents(amount)), Err(NumberError::Amount));
+            assert_eq!(number.qr_text("00123450017", Cents(amount)), Err(NumberError::Amount));
         }
-        assert!(number.qr_text("00123450018", Cents(5)).unwrap().ends_with("|05"));
+        assert!(number.qr_text("00123450017", Cents(5)).unwrap().ends_with("|05"));
     }
 
     proptest! {

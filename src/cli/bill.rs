@@ -39,7 +39,7 @@ pub struct Args {
 
 /// The ente's terms.
 pub(super) fn settings<'a>(config: Option<&'a Config>, ente: &Ente) -> anyhow::Result<&'a BillingSettings> {
-    let section = config.and_then(|config| config.ente.iter().map(|e| e.get_ref()).find(|e| e.slug == ente.slug));
+    let section = config.and_then(|config| config.ente.iter().map(serde_spanned::Spanned::get_ref).find(|e| e.slug == ente.slug));
     section.and_then(|section| section.billing()).with_context(|| {
         format!("{} does not bill: its [[ente]] needs a section [ente.billing] (deploy/voceguida.example.toml)", ente.slug)
     })

@@ -159,7 +159,7 @@ impl Tx {
     }
 
     /// The ente's schools: row and short name.
-    pub async fn school_codes(&mut self, ente: EnteId) -> Result<HashMap<String, i64>, StoreError> {
+    pub async fn school_codes(&mut self, ente: EnteId) -> Result<BTreeMap<String, i64>, StoreError> {
         const SQL: &str = "SELECT code, id FROM school WHERE ente_id = $1";
         let rows: Vec<(String, i64)> = on!(self, |c| sqlx::query_as(SQL).bind(ente.0).fetch_all(c))?;
         Ok(rows.into_iter().collect())

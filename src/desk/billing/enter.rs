@@ -70,7 +70,7 @@ fn words(text: &str) -> Result<&str, EnterError> {
 
 impl Desk {
     /// The ente's schools by short name.
-    pub async fn school_codes(&self, ente: EnteId) -> Result<std::collections::HashMap<String, i64>, DeskError> {
+    pub async fn school_codes(&self, ente: EnteId) -> Result<std::collections::BTreeMap<String, i64>, DeskError> {
         Ok(self.db.read().await?.school_codes(ente).await?)
     }
 

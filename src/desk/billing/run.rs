@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Datelike as _, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{Datelike as _, Days, NaiveDate, TimeDelta};
 use serde_json::json;
 
 use super::{
@@ -87,7 +87,7 @@ pub struct Issued {
 pub struct Preview {
     /// Totals and oddities.
     pub totals: Totals,
-    /// School-days of the month whose meals are not counted yet.
+    /// Is the month over? Before, amounts still change.
     pub month_is_over: bool,
 }
 
@@ -343,19 +343,22 @@ impl Clerk<'_> {
         let notice = tx.add_notice(&notice).await?;
         for line in &account.lines {
             let basis = match line.key.basis {
+                Some(basis) => Some(self.basis_row(tx, basis).await?),
                 None => None,
-                Some(basis) => Some(match self.bases.get(&basis) {
-                    Some(row) => *row,
-                    None => {
-                        let row = tx.put_basis(basis, &self.world.prices.price(basis)?).await?;
-                        self.bases.insert(basis, row);
-                        row
-                    }
-                }),
             };
             tx.add_notice_line(notice, line, line.total()?, basis).await?;
         }
         Ok(())
+    }
+
+    /// The row of a basis, written down at its first use.
+    async fn basis_row(&mut self, tx: &mut Tx, basis: Basis) -> Result<i64, BillError> {
+        if let Some(row) = self.bases.get(&basis) {
+            return Ok(*row);
+        }
+        let row = tx.put_basis(basis, &self.world.prices.price(basis)?).await?;
+        self.bases.insert(basis, row);
+        Ok(row)
     }
 }
 
@@ -377,9 +380,4 @@ pub(super) async fn reckoned(world: World, first: NaiveDate, last: NaiveDate) ->
 async fn reckoned_keeping(world: World, first: NaiveDate, last: NaiveDate) -> Result<(Reckoning, World), BillError> {
     let done = tokio::task::spawn_blocking(move || reckon(&world, first, last).map(|reckoning| (reckoning, world))).await;
     Ok(done.map_err(|_| BillError::Broken)??)
-}
-
-/// The last instant at which a run that began at `at` and was never heard of again is in the way.
-pub fn held_until(at: DateTime<Utc>) -> DateTime<Utc> {
-    at + HOLD
 }

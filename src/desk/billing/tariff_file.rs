@@ -1,6 +1,6 @@
 //! A tariff as a TOML file, until the office has a page for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use serde::Deserialize;
@@ -69,7 +69,7 @@ struct RawRate {
 ///
 /// # Errors
 /// [`TariffFileError`]; also where the tariff cannot be used.
-pub fn read(file: &str, text: &str, schools: &HashMap<String, i64>) -> Result<TariffFile, TariffFileError> {
+pub fn read(file: &str, text: &str, schools: &BTreeMap<String, i64>) -> Result<TariffFile, TariffFileError> {
     let line_of = |offset: usize| text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);
     let wrong = |line: usize, what: String| TariffFileError { file: file.to_owned(), line, what };
     if text.len() > MOST_BYTES {
@@ -120,7 +120,7 @@ mod tests {
 
     const GOOD: &str = include_str!("../../../deploy/tariffa.example.toml");
 
-    fn schools() -> HashMap<String, i64> {
+    fn schools() -> BTreeMap<String, i64> {
         [("PRI-RODARI".to_owned(), 1), ("INF-GIRASOLE".to_owned(), 2)].into()
     }
 
