@@ -199,14 +199,18 @@ async fn a_month_is_issued_once_and_second_thoughts_follow() {
         };
         late.enter_relief(&actor, children[2], &relief).await.unwrap();
         let code = person(1990, Sex::Female);
-        execute(&school.url, "UPDATE guardian SET fiscal_code = 'rss daa 90c49 y042x' WHERE last_name = 'Adulto3'").await.unwrap();
+        let put = async |code: String| {
+            let mut tx = school.db.write().await.unwrap();
+            let versioned = tx.adult_state(school.ente, adults[3]).await.unwrap().unwrap();
+            let state = voceguida::store::AdultState { fiscal_code: Some(code), ..versioned.state };
+            tx.put_adult(school.ente, adults[3], &state).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let (start, control) = code.as_str().split_at(15);
+        put(format!("{start}{}", if control == "A" { "B" } else { "A" })).await;
         let bad = desk.look_at_month(school.ente, &october, |_| {}).await.unwrap();
         assert_eq!(bad.totals.held[&Held::BadFiscalCode].0, 1, "a wrong control character");
-        let mut tx = school.db.write().await.unwrap();
-        let versioned = tx.adult_state(school.ente, adults[3]).await.unwrap().unwrap();
-        let right = voceguida::store::AdultState { fiscal_code: Some(code.as_str().to_lowercase()), ..versioned.state };
-        tx.put_adult(school.ente, adults[3], &right).await.unwrap();
-        tx.commit().await.unwrap();
+        put(code.as_str().to_lowercase()).await;
 
         let december = school.desk_at("2026-12-02T10:00:00+01:00");
         assert!(matches!(desk.issue_month(&actor, &order(month("2026-11"), &settings), |_| {}).await, Err(BillError::NotOver(_))));

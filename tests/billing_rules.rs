@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 use proptest::prelude::*;
 use rand::{
-    RngExt as _, SeedableRng,
+    SeedableRng,
     rngs::ChaCha12Rng,
     seq::{IndexedRandom as _, SliceRandom as _},
 };
@@ -354,7 +354,9 @@ proptest! {
             // What is due and what has been billed, by a plainer reckoning.
             let by_payer = |all: &BTreeMap<(i64, i64, Item, NaiveDate), i64>| {
                 let mut sums = BTreeMap::new();
-                all.iter().for_each(|((who, ..), cents)| *sums.entry(*who).or_insert(0) += cents);
+                for ((who, ..), cents) in all {
+                    *sums.entry(*who).or_insert(0) += cents;
+                }
                 sums.retain(|_, cents| *cents != 0);
                 sums
             };
