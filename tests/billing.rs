@@ -26,7 +26,8 @@ use voceguida::{
         ChildId, Choice,
         code::ChildCode,
         fiscal_code::{FiscalCode, Sex},
-        roster::{ChildRow, GuardianRow, Guardianship, NORMAL_DIET, Roster},
+        roster::{CalendarRows, ChildRow, GuardianRow, Guardianship, NORMAL_DIET, Roster},
+        window::Window,
     },
     desk::{
         Desk,
@@ -58,7 +59,7 @@ fn month(text: &str) -> Month {
     text.parse().unwrap()
 }
 
-fn order<'a>(month: Month, settings: &'a BillingSettings) -> Order<'a> {
+fn order(month: Month, settings: &BillingSettings) -> Order<'_> {
     Order { month, settings, also_small: false, at_once: AT_ONCE }
 }
 
@@ -117,7 +118,7 @@ async fn families(school: &School) -> (Actor, Vec<ChildId>, Vec<i64>) {
     ];
     let children = vec![child(0, Some(2019), &[0]), child(1, Some(2017), &[0]), child(2, None, &[1, 2]), child(3, None, &[3])];
     let empty = support::roster(&[]);
-    let roster = Roster { guardians, children, calendar: Default::default(), ..empty };
+    let roster = Roster { guardians, children, calendar: CalendarRows::default(), ..empty };
     school.desk_at("2026-09-01T10:00:00+02:00").import(school.ente, &roster).await.unwrap();
     let mut tx = school.db.read().await.unwrap();
     let children: Vec<_> = tx.billed_children(school.ente).await.unwrap().iter().skip(2).map(|c| ChildId(c.id)).collect();
@@ -292,7 +293,7 @@ async fn what_was_written_down_stays_and_what_is_wrong_is_refused() {
 /// A large ente whose October was counted already: so many payers, two children for every other one.
 async fn large(url: &str, payers: usize) -> (Desk, Actor) {
     let desk = Desk::new(Db::open(url).await.unwrap(), Clock::starting_at(at("2026-09-01T10:00:00+02:00")));
-    let ente = desk.put_ente("borgo", "Comune di Borgo", None, &Default::default()).await.unwrap();
+    let ente = desk.put_ente("borgo", "Comune di Borgo", None, &Window::default()).await.unwrap();
     let guardians = (0..payers).map(|n| guardian(n + 10, Some(person(1900 + (n % 90) as i32, Sex::Male)))).collect();
     let children = (0..payers * 3 / 2).map(|n| child(n, None, &[n % payers])).collect();
     desk.import(ente, &Roster { guardians, children, ..support::roster(&[]) }).await.unwrap();
@@ -357,7 +358,7 @@ async fn a_run_that_is_killed_is_finished_by_running_it_again() {
         let (desk, actor) = large(&url, PAYERS).await;
         let config = configuration(dir.path(), &url);
         let mut child = bill(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let until = Instant::now() + Duration::from_secs(120);
+        let until = Instant::now() + Duration::from_mins(2);
         while notices(&desk, &actor).await < 20 {
             assert!(Instant::now() < until && child.try_wait().unwrap().is_none(), "no notice was issued");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -370,7 +371,7 @@ async fn a_run_that_is_killed_is_finished_by_running_it_again() {
         assert_eq!(desk.balance(actor.ente).await.unwrap().wrong, Vec::<String>::new());
 
         // At first it may look as if the dead one were still at it; it is said so, and nothing is done.
-        let until = Instant::now() + Duration::from_secs(120);
+        let until = Instant::now() + Duration::from_mins(2);
         let output = loop {
             let output = bill(&config).output().unwrap();
             if output.status.success() {
@@ -413,14 +414,14 @@ async fn of_two_at_once_one_wins_and_the_other_is_told() {
             let told = move |progress| {
                 if progress == Progress::Writing(2, PAYERS) {
                     reached.send(()).unwrap();
-                    tokio::task::block_in_place(|| wait.recv_timeout(Duration::from_secs(120)).unwrap());
+                    tokio::task::block_in_place(|| wait.recv_timeout(Duration::from_mins(2)).unwrap());
                 }
             };
             let done = desk.issue_month(&first_actor, &order, told).await;
             desk.db().close().await;
             done
         });
-        tokio::task::block_in_place(|| half_way.recv_timeout(Duration::from_secs(120)).unwrap());
+        tokio::task::block_in_place(|| half_way.recv_timeout(Duration::from_mins(2)).unwrap());
         let settings = settings();
         let order = order(month("2026-10"), &settings);
         let second = Desk::new(Db::open(&url).await.unwrap(), Clock::starting_at(at("2026-11-02T10:00:00+01:00")));

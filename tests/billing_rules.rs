@@ -12,7 +12,7 @@ use rand::{
 };
 use voceguida::billing::{
     BasisPoints, Cents, DaySet, Month,
-    account::{Reckoning, reckon},
+    account::{NewLine, Reckoning, reckon},
     family::{Isee, Relief, ReliefKind, Shares},
     outcome::{Held, Outcome, Payer, Totals, outcome},
     price::{Item, PriceBook},
@@ -337,8 +337,6 @@ impl Town {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
     #[test]
     fn a_year_balances_to_the_cent(seed: u64) {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
@@ -390,7 +388,17 @@ proptest! {
                     prop_assert!(account.lines.is_empty(), "{:?}", account.lines);
                 }
                 if carried.contains(who) {
-                    prop_assert_eq!(&account.lines, &reckoning.accounts[who].lines);
+                    // Once the others' notices are out a new share may be the first that this payer hears of.
+                    let asked = |lines: &[NewLine]| {
+                        let asked = lines.iter().cloned().map(|mut line| {
+                            line.key.reason = line.key.reason.filter(|reason| *reason != Reason::Share);
+                            line
+                        });
+                        let mut asked: Vec<_> = asked.collect();
+                        asked.sort_by(|a, b| (a.child, &a.key, a.days).cmp(&(b.child, &b.key, b.days)));
+                        asked
+                    };
+                    prop_assert_eq!(asked(&account.lines), asked(&reckoning.accounts[who].lines));
                 }
             }
             prop_assert_eq!(town.clone().issue(&again, threshold).0, BTreeSet::new());

@@ -115,6 +115,8 @@ struct Due {
 struct Billed {
     payer: i64,
     sum: Cents,
+    /// The share of the first line, and of the last one what it followed from.
+    first_share: BasisPoints,
     last: (Option<Basis>, BasisPoints),
 }
 
@@ -373,9 +375,9 @@ impl<'a> Run<'a> {
 }
 
 /// Is this the first that anybody hears of it? So it is where nothing was billed, and for who shares a day of which only the others' shares
-/// were: theirs went out while this one's waited.
+/// were, at first: theirs went out while this one's waited.
 fn is_first(now: Option<&Due>, billed: &[Billed]) -> bool {
-    let shares = || billed.iter().map(|b| u32::from(b.last.1.get())).sum::<u32>();
+    let shares = || billed.iter().map(|b| u32::from(b.first_share.get())).sum::<u32>();
     let fits = |due: &Due| u32::from(due.share.get()) + shares() <= u32::from(BasisPoints::WHOLE.get());
     billed.is_empty() || now.is_some_and(|due| billed.iter().all(|b| b.payer != due.payer) && fits(due))
 }
@@ -395,18 +397,22 @@ fn billed_in(lines: &[&IssuedLine]) -> Result<Vec<Billed>, Overflow> {
 }
 
 fn billed<'a>(lines: impl Iterator<Item = (&'a IssuedLine, Cents)>) -> Result<Vec<Billed>, Overflow> {
-    let mut found: Vec<(i64, Billed)> = Vec::new();
+    // Beside each the rows of its first and its last line.
+    let mut found: Vec<(i64, i64, Billed)> = Vec::new();
     for (line, amount) in lines {
         let last = (line.basis, line.share);
-        match found.iter_mut().find(|(_, b)| b.payer == line.payer) {
-            None => found.push((line.id, Billed { payer: line.payer, sum: amount, last })),
-            Some((id, b)) => {
+        match found.iter_mut().find(|(.., b)| b.payer == line.payer) {
+            None => found.push((line.id, line.id, Billed { payer: line.payer, sum: amount, first_share: line.share, last })),
+            Some((earliest, latest, b)) => {
                 b.sum = b.sum.plus(amount)?;
-                if line.id > *id {
-                    (*id, b.last) = (line.id, last);
+                if line.id < *earliest {
+                    (*earliest, b.first_share) = (line.id, line.share);
+                }
+                if line.id > *latest {
+                    (*latest, b.last) = (line.id, last);
                 }
             }
         }
     }
-    Ok(found.into_iter().map(|(_, b)| b).collect())
+    Ok(found.into_iter().map(|(.., b)| b).collect())
 }
