@@ -241,7 +241,7 @@ fn the_qr_code_is_read_from_the_page() {
     assert!(drawn.success());
     let file = fs::read(pictures.with_extension("pgm")).unwrap();
     // P5, width and height, 255, then an octet each.
-    let header: Vec<&[u8]> = file.splitn(4, |octet| octet.is_ascii_whitespace()).collect();
+    let header: Vec<&[u8]> = file.splitn(4, u8::is_ascii_whitespace).collect();
     let number = |field: &[u8]| std::str::from_utf8(field).unwrap().parse::<usize>().unwrap();
     let (width, height) = (number(header[1]), number(header[2]));
     let octets = &file[file.len() - width * height..];
