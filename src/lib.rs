@@ -5,8 +5,9 @@
 //! packets into a call, [`voice`] runs the dialplan, [`desk`] opens a transaction, asks
 //! [`canteen`] for the decision and lets [`store`] write it down. Imports go only downward in
 //! this list: `cli`, `web`, `voice`, `telephony`, `desk`, `papers`, `store`,
-//! `canteen`, `ops`.
+//! `billing`, `canteen`, `ops`.
 
+pub mod billing;
 pub mod canteen;
 pub mod cli;
 pub mod desk;

@@ -6,11 +6,13 @@ use std::{fs, path::PathBuf, process::Command};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use rand::SeedableRng;
 use voceguida::{
+    billing::{Cents, NoticeNumber},
     canteen::code::ChildCode,
     papers::{
         Heading, Logo,
         kitchen::{self, Class, KitchenSheet, School},
         letter::{self, Child, Credentials, Family, Letters, LineGuide, usual_keys},
+        notice::{self, Notice, NoticeChild, NoticeLine, Notices},
     },
 };
 
@@ -153,4 +155,104 @@ fn what_is_on_a_page_says_nothing_outside_it() {
     for child in letters.families.iter().flat_map(|f| &f.children) {
         assert!(!info.contains(child.code.as_ref().unwrap().as_str()));
     }
+}
+
+fn notices() -> Notices {
+    let day = |n| NaiveDate::from_ymd_opt(2026, 10, n).unwrap();
+    let line = |what: &str, days: &[u32], unit: i64, why: &[&str]| NoticeLine {
+        what: what.into(),
+        days: days.iter().map(|n| day(*n)).collect(),
+        unit: Cents(unit),
+        total: Cents(unit * days.len() as i64),
+        why: why.iter().map(|w| (*w).to_owned()).collect(),
+    };
+    let full = [1, 2, 5, 6, 7, 8, 9, 12, 15, 16, 19, 20, 21, 22, 23, 26, 27, 28, 29, 30];
+    let children = vec![
+        NoticeChild {
+            name: "Sofia Núñez".into(),
+            place: "Scuola primaria, 2A".into(),
+            lines: vec![
+                line("Pasti di ottobre 2026", &full, 320, &["Residenti, fascia B (ISEE fino a 10.000,00 €): 3,20 €"]),
+                line("Pasti di ottobre 2026", &[13], -320, &["Rettifica di quanto già richiesto: giorno di chiusura (Neve)"]),
+            ],
+        },
+        NoticeChild {
+            name: "#set page(width: 1cm) [Leo]".into(),
+            place: "<b>Infanzia</b>".into(),
+            lines: vec![line(
+                "Pasti di ottobre 2026",
+                &full[..18],
+                256,
+                &["Residenti: 3,20 €", "Secondo figlio −20 %: 2,56 €", "Sua quota: 60 %"],
+            )],
+        },
+    ];
+    Notices {
+        heading: heading(),
+        creditor: "00123450017".into(),
+        cbill: Some("AB123".into()),
+        contact: Some("tel. 0182 970000".into()),
+        notices: vec![Notice {
+            number: NoticeNumber::of("02".parse().unwrap(), 0, 2026, 12).unwrap(),
+            own_number: (12, 2026),
+            subject: "Mensa scolastica: pasti di ottobre 2026".into(),
+            amount: Cents(10_688),
+            issued_on: NaiveDate::from_ymd_opt(2026, 11, 2).unwrap(),
+            due_day: NaiveDate::from_ymd_opt(2026, 12, 2).unwrap(),
+            debtor: "Maria Grazia D'Agostino".into(),
+            debtor_code: "DGSMGR85C49Y042X".into(),
+            address: vec!["Via Roma 1".into(), "17052 Borgo San Lieto".into()],
+            children,
+        }],
+    }
+}
+
+#[test]
+fn the_payment_notice_as_families_read_it() {
+    let pdf = notice::pdf(&notices(), at()).unwrap();
+    insta::assert_snapshot!(read("avviso", &pdf, "pdftotext", &["-layout"]));
+    assert_eq!(pdf, notice::pdf(&notices(), at()).unwrap(), "the same values and the same instant, the same octets");
+    let metadata = read("avviso", &pdf, "pdfinfo", &["-meta"]);
+    assert!(metadata.contains("<pdfuaid:part>1<") && metadata.contains("<pdfaid:part>2<"), "{metadata}");
+    let structure = read("avviso", &pdf, "pdfinfo", &["-struct-text"]);
+    for element in ["H1", "H2", "Table", "TH", "Figure"] {
+        assert!(structure.contains(element), "{element} is missing in\n{structure}");
+    }
+    for amount in [0, -5, 10_000_000_000] {
+        let mut wrong = notices();
+        wrong.notices[0].amount = Cents(amount);
+        assert!(notice::pdf(&wrong, at()).is_err(), "no notice asks for {amount}");
+    }
+}
+
+#[test]
+fn the_qr_code_is_read_from_the_page() {
+    let pdf = notice::pdf(&notices(), at()).unwrap();
+    read("avviso-qr", &pdf, "pdfinfo", &[]);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("papers");
+    // As a cheap scanner sees it: 150 dots to the inch, grey.
+    let pictures = folder.join("avviso-qr");
+    let drawn = Command::new("pdftoppm")
+        .args(["-r", "150", "-gray", "-f", "1", "-l", "1", "-singlefile"])
+        .arg(folder.join("avviso-qr.pdf"))
+        .arg(&pictures)
+        .status()
+        .expect("poppler-utils (tests/install.sh)");
+    assert!(drawn.success());
+    let file = fs::read(pictures.with_extension("pgm")).unwrap();
+    // P5, width and height, 255, then an octet each.
+    let header: Vec<&[u8]> = file.splitn(4, u8::is_ascii_whitespace).collect();
+    let number = |field: &[u8]| std::str::from_utf8(field).unwrap().parse::<usize>().unwrap();
+    let (width, height) = (number(header[1]), number(header[2]));
+    let octets = &file[file.len() - width * height..];
+    let mut picture = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| octets[y * width + x]);
+    let grids = picture.detect_grids();
+    assert_eq!(grids.len(), 1, "one code on the page");
+    let (meta, text) = grids[0].decode().unwrap();
+    assert_eq!(text, format!("PAGOPA|002|{}|00123450017|10688", notices().notices[0].number));
+    assert_eq!((meta.version.0, meta.ecc_level), (4, 0), "33 × 33 modules, error correction M");
+    // 25 mm at 150 dots to the inch are 148; the reader is a module off at most.
+    let corners = grids[0].bounds;
+    let side = corners[1].x - corners[0].x;
+    assert!((143..=153).contains(&side), "{side}");
 }

@@ -31,7 +31,7 @@ fn day(year: i32, month: u32, day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default()
 }
 
-fn roster() -> Roster {
+fn roster(children: usize) -> Roster {
     let school = |n: usize| format!("SCU-{n:02}");
     let class = |n: usize| format!("{}{}", n % 5 + 1, char::from(b'A' + (n / 5 % 26) as u8));
     let weekdays = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri].into_iter().collect();
@@ -60,8 +60,8 @@ fn roster() -> Roster {
     Roster {
         schools: (0..SCHOOLS).map(|n| SchoolRow { code: school(n), name: format!("Scuola primaria di Borgo {n}") }).collect(),
         classes: (0..SCHOOLS * CLASSES).map(|n| ClassRow { school: school(n % SCHOOLS), name: class(n / SCHOOLS), weekdays }).collect(),
-        guardians: (0..=CHILDREN * 2 / 3).map(guardian).collect(),
-        children: (0..CHILDREN).map(child).collect(),
+        guardians: (0..children.div_ceil(3) * 2).map(guardian).collect(),
+        children: (0..children).map(child).collect(),
         calendar: CalendarRows {
             school_year: Some("2026/2027".into()),
             terms: vec![TermRow { school: None, first: day(2026, 9, 14), last: day(2027, 6, 8) }],
@@ -80,10 +80,16 @@ macro_rules! run {
     };
 }
 
+/// Enrols so many children in an empty database, two for every three of them sharing one who pays; gives the ente.
+pub async fn enrol(desk: &Desk, children: usize) -> anyhow::Result<EnteId> {
+    let ente = desk.put_ente("grande", "Comune di Borgo Grande", Some("0182970000"), &Window::default()).await?;
+    desk.import(ente, &roster(children)).await?;
+    Ok(ente)
+}
+
 /// Fills an empty database; gives the ente.
 pub async fn fill(desk: &Desk) -> anyhow::Result<EnteId> {
-    let ente = desk.put_ente("grande", "Comune di Borgo Grande", Some("0182970000"), &Window::default()).await?;
-    desk.import(ente, &roster()).await?;
+    let ente = enrol(desk, CHILDREN).await?;
     let db = desk.db();
     // The days of two years with their instants, numbered: what is multiplied below takes its days from here.
     run!(

@@ -61,6 +61,21 @@ impl FiscalCode {
         self.0.len() == 11
     }
 
+    /// The day of birth, the latest that the code allows and that is not after `today`: the century is not told. `None` for a provisional
+    /// code, which tells none.
+    pub fn born(&self, today: NaiveDate) -> Option<NaiveDate> {
+        let code = self.0.as_bytes();
+        let digit = |at: usize| match *code.get(at)? {
+            byte @ b'0'..=b'9' => Some(u32::from(byte - b'0')),
+            byte => STAND_INS.iter().position(|&letter| letter == byte).map(|value| value as u32),
+        };
+        let month = MONTHS.iter().position(|letter| Some(letter) == code.get(8))? as u32 + 1;
+        let year = i32::try_from(digit(6)? * 10 + digit(7)?).ok()?;
+        let day = digit(9)? * 10 + digit(10)?;
+        let day = if day > 40 { day - 40 } else { day };
+        [2000, 1900].into_iter().filter_map(|century| NaiveDate::from_ymd_opt(century + year, month, day)).find(|born| *born <= today)
+    }
+
     /// Composes a person's code. `place` is the cadastral code of the place of birth: a letter and
     /// three digits.
     ///
@@ -264,6 +279,17 @@ mod tests {
         ] {
             assert_eq!(three_letters(name, first), letters, "{name}");
         }
+    }
+
+    #[test]
+    fn the_day_of_birth_is_told_but_for_its_century() {
+        let today = NaiveDate::from_ymd_opt(2026, 11, 25).expect("a date");
+        let born = |code: &str| code.parse::<FiscalCode>().expect("valid").born(today).map(|day| day.to_string());
+        assert_eq!(born(SPECIMEN).as_deref(), Some("1985-12-10"));
+        assert_eq!(born("12345678903"), None);
+        assert_eq!(person((2017, 3, 9), Sex::Female).born(today), NaiveDate::from_ymd_opt(2017, 3, 9));
+        assert_eq!(person((2026, 11, 26), Sex::Male).born(today), NaiveDate::from_ymd_opt(1926, 11, 26), "not born yet");
+        assert_eq!(person((2020, 2, 29), Sex::Female).born(today), NaiveDate::from_ymd_opt(2020, 2, 29));
     }
 
     #[test]

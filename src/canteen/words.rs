@@ -10,10 +10,15 @@ pub fn day_in_words(day: NaiveDate) -> String {
 
 /// "12 ottobre 2026".
 pub fn date_in_words(day: NaiveDate) -> String {
+    let number = if day.day() == 1 { "1º".to_owned() } else { day.day().to_string() };
+    format!("{number} {} {}", month_in_words(day.month()), day.year())
+}
+
+/// "ottobre" for 10.
+pub fn month_in_words(month: u32) -> &'static str {
     const MONTHS: [&str; 12] =
         ["gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno", "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre"];
-    let number = if day.day() == 1 { "1º".to_owned() } else { day.day().to_string() };
-    format!("{number} {} {}", MONTHS[day.month0() as usize], day.year())
+    MONTHS.get((month as usize).wrapping_sub(1)).copied().unwrap_or_default()
 }
 
 /// "8:55".

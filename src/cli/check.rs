@@ -167,6 +167,30 @@ async fn check_database(report: &mut Report, config: &Config) {
         }
         Err(error) => report.error(error),
     }
+    check_accounts(report, &desk).await;
+}
+
+async fn check_accounts(report: &mut Report, desk: &Desk) {
+    let enti = match desk.enti().await {
+        Ok(enti) => enti,
+        Err(error) => return report.error(error),
+    };
+    for ente in enti {
+        match desk.balance(ente.id).await {
+            Ok(balance) => {
+                for wrong in &balance.wrong {
+                    report.error(format!("accounts of {}: {wrong}", ente.slug));
+                }
+                if balance.wrong.is_empty() {
+                    Report::good(format!(
+                        "accounts of {}: {} notices for {}; due is issued plus {} still open, for each of {} payers",
+                        ente.slug, balance.notices, balance.issued, balance.open, balance.payers
+                    ));
+                }
+            }
+            Err(error) => report.error(format!("accounts of {}: {error}", ente.slug)),
+        }
+    }
 }
 
 /// Every thousandth child, on a terminal or not.

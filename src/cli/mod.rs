@@ -1,5 +1,6 @@
 //! The command line: subcommands, wiring, signals.
 
+mod bill;
 pub mod call;
 mod check;
 mod child;
@@ -11,10 +12,12 @@ mod export;
 mod guesses;
 mod import;
 mod node;
+mod notice;
 mod place;
 mod rule;
 mod serve;
 mod status;
+mod tariff;
 mod user;
 
 use std::process::ExitCode;
@@ -53,6 +56,12 @@ enum Command {
     Explain(explain::Args),
     /// Close the days whose cut-off has passed.
     CloseDay(close_day::Args),
+    /// Look at a month, or issue its payment notices.
+    Bill(bill::Args),
+    /// Print a payment notice.
+    Notice(notice::Args),
+    /// Enter a tariff from a TOML file.
+    Tariff(tariff::Args),
     /// Export the kitchen's head counts as CSV or XLSX, or the calls as CSV.
     Export(export::Args),
     /// Who typed wrong codes, and who is shut out.
@@ -103,6 +112,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Child(args) => child::run(args).await,
         Command::Explain(args) => explain::run(args).await,
         Command::CloseDay(args) => close_day::run(args).await,
+        Command::Bill(args) => bill::run(args).await,
+        Command::Notice(args) => notice::run(args).await,
+        Command::Tariff(args) => tariff::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Guesses(args) => guesses::run(args).await,
         Command::Status(args) => status::run(&args),

@@ -27,6 +27,12 @@ pub struct Place {
 impl Place {
     /// Opens the database.
     pub async fn open(&self) -> anyhow::Result<(Desk, Ente)> {
+        let (desk, ente, _) = self.open_with_config().await?;
+        Ok((desk, ente))
+    }
+
+    /// Opens the database; with the configuration, where there is one.
+    pub async fn open_with_config(&self) -> anyhow::Result<(Desk, Ente, Option<Config>)> {
         let (url, config) = match &self.config {
             Some(path) => {
                 let config = Config::load(path)?;
@@ -45,6 +51,6 @@ impl Place {
             crate::desk::DeskError::NoEnte => anyhow::anyhow!("say which ente with --ente SLUG"),
             other => other.into(),
         })?;
-        Ok((desk, ente))
+        Ok((desk, ente, config))
     }
 }

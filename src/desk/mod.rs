@@ -4,6 +4,7 @@ pub mod access;
 pub mod archive;
 pub mod audit;
 pub mod behalf;
+pub mod billing;
 pub mod calendar;
 pub mod call_file;
 pub mod call_words;

@@ -1,5 +1,6 @@
 //! The configuration file of `serve` (deploy/voceguida.example.toml has every setting).
 
+mod billing;
 mod mail;
 mod trunk;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_spanned::Spanned;
 
 use crate::{
+    billing::settings::BillingSettings,
     canteen::window::Window,
     ops::smtp::{Pace, SmtpConfig},
     telephony::{
@@ -27,6 +29,7 @@ use crate::{
     },
 };
 
+pub use billing::BillingSection;
 pub use mail::MailSection;
 pub use trunk::{AuthSection, RegisterSection, TrunkSection, UserSection};
 
@@ -169,6 +172,11 @@ pub struct EnteSection {
     pub cutoff: Option<NaiveTime>,
     /// Time zone, e.g. `Europe/Rome`.
     pub zone: Option<chrono_tz::Tz>,
+    /// Billing; without it nothing is billed.
+    pub billing: Option<Spanned<BillingSection>>,
+    /// Billing's terms, as they were read.
+    #[serde(skip)]
+    billing_settings: Option<BillingSettings>,
 }
 
 impl EnteSection {
@@ -180,6 +188,11 @@ impl EnteSection {
             cutoff: self.cutoff.unwrap_or(usual.cutoff),
             zone: self.zone.unwrap_or(usual.zone),
         }
+    }
+
+    /// Its terms of billing, where it bills.
+    pub fn billing(&self) -> Option<&BillingSettings> {
+        self.billing_settings.as_ref()
     }
 }
 
@@ -268,6 +281,7 @@ impl Config {
                 problems.at(line, format!("ente {}: the window opens when it closes", ente.slug));
             }
         }
+        config.read_billing(&line_of, &mut problems);
         if let Some(section) = &config.mail {
             config.smtp = mail::read(section.get_ref(), line_of(section.span().start), environment, &mut problems);
         }
@@ -298,6 +312,26 @@ impl Config {
         let (first, last) = self.sip.rtp_ports;
         if first < 1024 || last <= first {
             problems.somewhere("rtp_ports must be two ports from 1024 on, the second greater");
+        }
+    }
+
+    fn read_billing(&mut self, line_of: &dyn Fn(usize) -> usize, problems: &mut Problems<'_>) {
+        for index in 0..self.ente.len() {
+            let (before, rest) = self.ente.split_at_mut(index);
+            let Some(ente) = rest.first_mut().map(Spanned::get_mut) else { continue };
+            let Some(section) = &ente.billing else { continue };
+            let line = line_of(section.span().start);
+            ente.billing_settings = billing::read(section.get_ref(), &ente.slug, line, problems);
+            let Some(own) = &ente.billing_settings else { continue };
+            let same = |other: &BillingSettings| {
+                (&other.creditor, other.segregation, other.series) == (&own.creditor, own.segregation, own.series)
+            };
+            if before.iter().filter_map(|other| other.get_ref().billing()).any(same) {
+                problems.at(
+                    line,
+                    format!("ente {}: [ente.billing] another ente numbers its notices alike: give it a series of its own", ente.slug),
+                );
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What goes out on paper: letters with codes and credentials, the kitchen's sheet of a day. Pure: values in, a PDF out.
+//! What goes out on paper: letters with codes and credentials, payment notices, the kitchen's sheet of a day. Pure: values in, a PDF out.
 //!
 //! Typst sets the page from the templates beside this file. What people have typed (names, reasons, the ente's heading) goes to it as
 //! values in a JSON file that only exists in memory, and is never pasted into markup: whatever a name holds is printed as it stands.
@@ -9,6 +9,7 @@ mod glyphs;
 pub mod kitchen;
 pub mod letter;
 pub mod logo;
+pub mod notice;
 mod press;
 
 use serde::Serialize;

@@ -24,8 +24,8 @@ pub enum PaperError {
     /// The page could not be set: a fault of ours, or a logo that cannot be drawn.
     #[error("the page could not be set: {0}")]
     Setting(String),
-    /// More letters than fit one document.
-    #[error("{count} letters are more than the {most} that fit one document")]
+    /// More letters or notices than fit one document.
+    #[error("{count} are more than the {most} that fit one document")]
     TooMany {
         /// How many were asked for.
         count: usize,
@@ -41,13 +41,15 @@ pub(super) struct Template(&'static str);
 impl Template {
     pub(super) const LETTER: Self = Self("/lettera.typ");
     pub(super) const KITCHEN: Self = Self("/cucina.typ");
+    pub(super) const NOTICE: Self = Self("/avviso.typ");
 }
 
 /// Every file that templates can see, beside the values and the logo.
-const SOURCES: [(&str, &str); 3] = [
+const SOURCES: [(&str, &str); 4] = [
     ("/carta.typ", include_str!("templates/carta.typ")),
     ("/lettera.typ", include_str!("templates/lettera.typ")),
     ("/cucina.typ", include_str!("templates/cucina.typ")),
+    ("/avviso.typ", include_str!("templates/avviso.typ")),
 ];
 /// The values.
 const VALUES: &str = "/valori.json";

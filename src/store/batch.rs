@@ -101,7 +101,7 @@ fn references(kind: &str) -> Option<&'static str> {
             "SELECT (SELECT COUNT(*) FROM school_class WHERE school_id = $1) + (SELECT COUNT(*) FROM term WHERE school_id = $1)
                 + (SELECT COUNT(*) FROM closure WHERE school_id = $1 AND withdrawn_at IS NULL)
                 + (SELECT COUNT(*) FROM kitchen_recipient WHERE school_id = $1) + (SELECT COUNT(*) FROM closed_day WHERE school_id = $1)
-                + (SELECT COUNT(*) FROM news_target WHERE school_id = $1)"
+                + (SELECT COUNT(*) FROM news_target WHERE school_id = $1) + (SELECT COUNT(*) FROM tariff_rate WHERE school_id = $1)"
         }
         "class" => {
             "SELECT (SELECT COUNT(*) FROM child WHERE class_id = $1) + (SELECT COUNT(*) FROM closure WHERE class_id = $1 AND withdrawn_at IS NULL)
@@ -110,7 +110,8 @@ fn references(kind: &str) -> Option<&'static str> {
         }
         "adult" => {
             "SELECT (SELECT COUNT(*) FROM child_guardian WHERE guardian_id = $1) + (SELECT COUNT(*) FROM child_delegate WHERE guardian_id = $1)
-                + (SELECT COUNT(*) FROM letter WHERE guardian_id = $1) + (SELECT COUNT(*) FROM ticket WHERE guardian_id = $1)"
+                + (SELECT COUNT(*) FROM letter WHERE guardian_id = $1) + (SELECT COUNT(*) FROM ticket WHERE guardian_id = $1)
+                + (SELECT COUNT(*) FROM isee WHERE guardian_id = $1) + (SELECT COUNT(*) FROM payment_share_part WHERE guardian_id = $1)"
         }
         _ => return None,
     })

@@ -218,7 +218,8 @@ impl Tx {
         self.correction_rows(ente, first, last).await?.into_iter().map(|(_, c)| Ok(c)).collect()
     }
 
-    async fn correction_rows(&mut self, ente: EnteId, first: NaiveDate, last: NaiveDate) -> Result<Vec<(i64, Correction)>, StoreError> {
+    /// The same, each with the school it is of.
+    pub async fn correction_rows(&mut self, ente: EnteId, first: NaiveDate, last: NaiveDate) -> Result<Vec<(i64, Correction)>, StoreError> {
         const SQL: &str =
             "SELECT m.id, m.child_id, m.day, m.school_id, m.class_id, m.diet, m.was, m.becomes, m.reason, m.actor, m.at, m.closure_id
             FROM meal_correction m JOIN school s ON s.id = m.school_id

@@ -3,7 +3,9 @@
 //! Each query is one SQL text. The macro `on!` expands it over the SQLite and over the PostgreSQL
 //! connection of a [`Tx`], so there is one place for each question and both databases answer it.
 
+mod account;
 mod archive;
+mod balance;
 mod batch;
 mod calendar;
 mod call;
@@ -18,6 +20,7 @@ mod letter;
 mod mail;
 mod meal;
 mod news;
+mod notice;
 mod operation;
 mod passkey;
 mod people;
@@ -31,6 +34,7 @@ mod settings;
 mod ticket;
 mod token;
 mod traffic;
+mod tariff;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -43,6 +47,7 @@ use sqlx::{
 };
 
 pub use self::{
+    account::{BilledAdult, BilledChild, CountedClass, StandingClosure},
     archive::{ArchivedAdult, ArchivedChild, ArchivedMeal, ArchivedMessage, ArchivedOperation, Span},
     batch::{BatchEntry, BatchRow, ClassSize, KnownClosure, KnownTerm},
     calendar::ClosureRow,
@@ -59,6 +64,7 @@ pub use self::{
     mail::{Attachment, DueMail, MailFilter, MailOrder, MailRow, PutMail},
     meal::{HeadCount, NewMeal, SchoolToClose},
     news::{Decision, FamilyNews, NewsFilter, NewsKind, NewsOrder, NewsReader, NewsRow, NewsTarget, PutNews, Reach},
+    notice::{NewNotice, NoticeLineRow, NoticeRow, OutcomeRow, RunRow},
     operation::{ChildCall, NewOperation, StoredOperation, Verdict},
     passkey::PasskeyRow,
     people::{AdultState, ChildState, Versioned},
@@ -71,6 +77,7 @@ pub use self::{
     ticket::{PutMessage, PutTicket, TicketChange, TicketFilter, TicketMessage, TicketOf, TicketOrder, TicketRow},
     token::{NewToken, TokenRow},
     traffic::{CountedPlan, NewCount, PlanText, Traffic},
+    tariff::{Entered, ResidenceChange},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};
@@ -322,3 +329,4 @@ impl Tx {
 /// Advisory lock spaces.
 const LOCK_DAY: i32 = 1;
 const LOCK_GUARD: i32 = 2;
+const LOCK_BILLING: i32 = 11;

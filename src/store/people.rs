@@ -253,12 +253,13 @@ impl Tx {
     }
 
     /// Is there anything of a child's that must not be lost: an operation (marks and suspensions come of them), a meal or what corrects it, a
-    /// letter that was made or mailed, a code that somebody may still have on paper, a family's question?
+    /// letter that was made or mailed, a code that somebody may still have on paper, a family's question, what decides its price?
     pub async fn has_history(&mut self, id: ChildId) -> Result<bool, StoreError> {
         const SQL: &str = "SELECT EXISTS (SELECT 1 FROM operation WHERE child_id = $1) OR EXISTS (SELECT 1 FROM meal WHERE child_id = $1)
             OR EXISTS (SELECT 1 FROM meal_correction WHERE child_id = $1) OR EXISTS (SELECT 1 FROM letter WHERE child_id = $1)
             OR EXISTS (SELECT 1 FROM retired_code WHERE ente_id = (SELECT ente_id FROM child WHERE id = $1) AND child_id = $1)
-            OR EXISTS (SELECT 1 FROM ticket WHERE child_id = $1)";
+            OR EXISTS (SELECT 1 FROM ticket WHERE child_id = $1) OR EXISTS (SELECT 1 FROM relief WHERE child_id = $1)
+            OR EXISTS (SELECT 1 FROM residence WHERE child_id = $1) OR EXISTS (SELECT 1 FROM payment_share WHERE child_id = $1)";
         Ok(on!(self, |c| sqlx::query_scalar(SQL).bind(id.0).fetch_one(c))?)
     }
 

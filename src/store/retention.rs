@@ -72,10 +72,12 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes a guardian of whom no child is left.
+    /// Deletes a guardian of whom no child is left and who was never billed: accounts are kept, with the name that they were made out to
+    /// (GDPR, art. 17 (3) b).
     async fn forget_guardian_alone(&mut self, guardian: i64) -> Result<(), StoreError> {
         const CHILDREN: &str = "SELECT (SELECT COUNT(*) FROM child_guardian WHERE guardian_id = $1)
-            + (SELECT COUNT(*) FROM child_delegate WHERE guardian_id = $1)";
+            + (SELECT COUNT(*) FROM child_delegate WHERE guardian_id = $1) + (SELECT COUNT(*) FROM isee WHERE guardian_id = $1)
+            + (SELECT COUNT(*) FROM payment_share_part WHERE guardian_id = $1) + (SELECT COUNT(*) FROM billing_outcome WHERE guardian_id = $1)";
         let children: i64 = on!(&mut *self, |c| sqlx::query_scalar(CHILDREN).bind(guardian).fetch_one(c))?;
         if children > 0 {
             return Ok(());

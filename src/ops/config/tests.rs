@@ -42,6 +42,8 @@ fn so_it_is_with_every_setting_in_use() {
     let numbers: Vec<_> = config.numbers().map(|(trunk, n)| (trunk, n.called.as_str())).collect();
     assert_eq!(numbers, [(None, "800123456"), (Some("registrato"), "0182970000")]);
     assert!(!format!("{sip:?}").contains("password of"), "no password is ever shown");
+    let billing = config.ente[0].get_ref().billing().unwrap();
+    assert_eq!((billing.creditor.as_str(), billing.segregation.to_string().as_str(), billing.due_days), ("00123450017", "02", 30));
     let (smtp, pace) = config.mail().unwrap();
     assert_eq!((smtp.host.as_str(), smtp.port, pace), ("localhost", 25, crate::ops::smtp::Pace::default()));
     assert_eq!(smtp.credentials.as_ref().unwrap().1, "password of MAIL_PASSWORD");
@@ -154,4 +156,26 @@ fn what_is_wrong_with_the_mail_server_is_told_with_its_line() {
     ];
     insta::assert_snapshot!(told.join("\n"));
     assert!(with("host = \"localhost\"\nfrom = \"a@b.example\"\ntls = \"none\"\nuser = \"x\"\npassword_env = \"P\"").is_ok());
+}
+
+#[test]
+fn what_is_wrong_with_billing_is_told_with_its_line() {
+    let with = |section: &str| parse(&GOOD.replace("\n[[number]]", &format!("\n{section}\n[[number]]")));
+    let said = |section: &str| match with(section) {
+        Err(ConfigError::Problems(list)) => list.join("\n"),
+        other => panic!("{other:?}"),
+    };
+    let good = "[ente.billing]\ncreditor = \"00123450017\"\nsegregation_code = \"02\"\nfirst_day = \"2026-09-01\"";
+    let twin = format!("{good}\n[[ente]]\nslug = \"valle\"\nname = \"Comune di Valle\"\n{good}");
+    let told = [
+        said("[ente.billing]\ncreditor = \"x\""),
+        said(
+            "[ente.billing]\ncreditor = \"00123450019\"\nsegregation_code = \"2\"\nfirst_day = \"1.9.2026\"\ncbill = \"ab123\"\nseries = 100\ndue_days = 0\nthreshold_cents = -1",
+        ),
+        said(&good.replace("00123450017", "RSSMRA85T10A562S")),
+        said(&format!("{good}\nsoglia = 5")),
+        said(&twin),
+    ];
+    insta::assert_snapshot!(told.join("\n"));
+    assert!(with(&format!("{twin}\nseries = 1")).is_ok(), "a series of its own");
 }

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Answer, Area, FlashKind, Form, Office, Oops, Page,
     files::{self, FileKind},
-    redirect,
+    line, redirect,
     trial::LineRoom,
 };
 use crate::{
@@ -37,7 +37,6 @@ const LONGEST_FILE_NAME: usize = 80;
 
 pub(super) fn area() -> Area {
     Area::new()
-        .menu("Messaggi", HERE, Permission::SeeLine)
         .get(HERE, Permission::SeeLine, list)
         .get("/ufficio/linea/messaggi/{name}", Permission::SeeLine, show)
         .get("/ufficio/linea/messaggi/{name}/suono/{which}", Permission::SeeLine, sound)
@@ -138,7 +137,7 @@ struct Prompts<'a> {
 }
 
 async fn list(State(office): State<Arc<Office>>, page: Page, RawQuery(query): RawQuery) -> Answer {
-    let page = page.titled("Messaggi della linea");
+    let page = page.under("Linea", line::HERE).titled("Messaggi della linea");
     let asked = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).find(|(name, _)| name == "cerca").map(|(_, v)| v.into_owned());
     let search: String = asked.unwrap_or_default().trim().chars().take(100).collect();
     let Ok((line, library)) = room(&office, &page) else {
@@ -233,7 +232,7 @@ async fn page_of(office: &Office, page: Page, name: &str, form: &Form) -> Answer
     let voice = voice_of(office, &page, name).await?;
     let spoken = voice.as_ref().map_or(0, |voice| voice.recording_id);
     let rows = office.desk.recordings(page.ente.id, name).await?;
-    let page = page.under("Messaggi della linea", HERE).titled(&shortened(text));
+    let page = page.under("Linea", line::HERE).under("Messaggi della linea", HERE).titled(&shortened(text));
     let template = Shown {
         page: &page,
         form,
@@ -325,7 +324,7 @@ async fn preview(State(office): State<Arc<Office>>, page: Page, Path((name, id))
     let spoken = voice_of(&office, &page, &name).await?.map_or(0, |voice| voice.recording_id);
     let (warnings, notes): (Vec<_>, Vec<_>) = findings_of(&row).into_iter().partition(|finding| finding.weight() == Weight::Warning);
     let words = |findings: Vec<Finding>| findings.into_iter().map(Finding::words).collect();
-    let page = page.under("Messaggi della linea", HERE).under(&shortened(text), &format!("{HERE}/{name}")).titled("Nuova registrazione");
+    let page = page.under("Linea", line::HERE).under("Messaggi della linea", HERE).under(&shortened(text), &format!("{HERE}/{name}")).titled("Nuova registrazione");
     page.show(&Preview {
         page: &page,
         name: &name,

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 pub use self::places::Trials;
-use super::{Answer, Area, Form, Office, Oops, Page, files, guard};
+use super::{Answer, Area, Form, Office, Oops, Page, files, guard, line};
 use crate::{
     canteen::{EnteId, words::day_in_words},
     desk::{line::Caller, people::Permission, trail::Subject},
@@ -153,7 +153,7 @@ fn page_of(page: &Page, line: Option<&LineRoom>, form: &Form, conversation: Opti
 }
 
 fn titled(page: Page) -> Page {
-    page.titled("Prova della linea")
+    page.under("Linea", line::HERE).titled("Prova della linea")
 }
 
 async fn show(State(office): State<Arc<Office>>, page: Page) -> Answer {
