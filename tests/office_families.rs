@@ -590,7 +590,11 @@ async fn of_every_table_that_names_a_child_it_is_known_what_an_undoing_does_with
     mark.child_id
     meal.child_id
     meal_correction.child_id
+    notice_line.child_id
     operation.child_id
+    payment_share.child_id
+    relief.child_id
+    residence.child_id
     retired_code.child_id
     suspension.child_id
     ticket.child_id

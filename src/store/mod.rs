@@ -31,10 +31,10 @@ mod roster;
 mod search;
 mod session;
 mod settings;
+mod tariff;
 mod ticket;
 mod token;
 mod traffic;
-mod tariff;
 mod trail;
 
 use std::{str::FromStr, time::Duration};
@@ -74,10 +74,10 @@ pub use self::{
     search::{ChildFilter, ListedAdult, ListedChild, Order, Page},
     session::{FailureCounts, NewSession, SessionRow},
     settings::{PutWindowChange, SettingsRow, WindowChangeRow},
+    tariff::{Entered, ResidenceChange},
     ticket::{PutMessage, PutTicket, TicketChange, TicketFilter, TicketMessage, TicketOf, TicketOrder, TicketRow},
     token::{NewToken, TokenRow},
     traffic::{CountedPlan, NewCount, PlanText, Traffic},
-    tariff::{Entered, ResidenceChange},
     trail::{NewTrailLine, TrailAsked, TrailRow, TrailSort},
 };
 use crate::ops::clock::{Clock, to_micros};

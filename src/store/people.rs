@@ -259,7 +259,8 @@ impl Tx {
             OR EXISTS (SELECT 1 FROM meal_correction WHERE child_id = $1) OR EXISTS (SELECT 1 FROM letter WHERE child_id = $1)
             OR EXISTS (SELECT 1 FROM retired_code WHERE ente_id = (SELECT ente_id FROM child WHERE id = $1) AND child_id = $1)
             OR EXISTS (SELECT 1 FROM ticket WHERE child_id = $1) OR EXISTS (SELECT 1 FROM relief WHERE child_id = $1)
-            OR EXISTS (SELECT 1 FROM residence WHERE child_id = $1) OR EXISTS (SELECT 1 FROM payment_share WHERE child_id = $1)";
+            OR EXISTS (SELECT 1 FROM residence WHERE child_id = $1) OR EXISTS (SELECT 1 FROM payment_share WHERE child_id = $1)
+            OR EXISTS (SELECT 1 FROM notice_line WHERE child_id = $1)";
         Ok(on!(self, |c| sqlx::query_scalar(SQL).bind(id.0).fetch_one(c))?)
     }
 

@@ -324,7 +324,11 @@ async fn preview(State(office): State<Arc<Office>>, page: Page, Path((name, id))
     let spoken = voice_of(&office, &page, &name).await?.map_or(0, |voice| voice.recording_id);
     let (warnings, notes): (Vec<_>, Vec<_>) = findings_of(&row).into_iter().partition(|finding| finding.weight() == Weight::Warning);
     let words = |findings: Vec<Finding>| findings.into_iter().map(Finding::words).collect();
-    let page = page.under("Linea", line::HERE).under("Messaggi della linea", HERE).under(&shortened(text), &format!("{HERE}/{name}")).titled("Nuova registrazione");
+    let page = page
+        .under("Linea", line::HERE)
+        .under("Messaggi della linea", HERE)
+        .under(&shortened(text), &format!("{HERE}/{name}"))
+        .titled("Nuova registrazione");
     page.show(&Preview {
         page: &page,
         name: &name,
