@@ -11,7 +11,7 @@ use voceguida::{
     canteen::{Choice, DayState, EnteId, Reason, code::has_valid_check_digit, rule::Request},
     desk::{
         Desk,
-        calls::{CallRow, ListedCall},
+        calls::{CallRow, ListedCall, NewCall, Outcome},
         guard::Typed,
         import::ImportError,
         line::{Caller, LineDesk, LineOutcome},
@@ -264,7 +264,8 @@ async fn what_is_written_down_cannot_be_rewritten() {
         let desk = school.desk_at(MONDAY_EVENING);
         phone(&desk, &school, 0, Choice::Cancel, "1").await;
         school.desk_at("2026-10-16T12:00:00+02:00").close_days(school.ente, None, |_, _| {}).await.unwrap();
-        school.desk_at(MONDAY_EVENING).record_calls(&[call_row(&school, 1)]).await.unwrap();
+        let row = call_row(&school, 1);
+        school.desk_at(MONDAY_EVENING).record_calls(&[NewCall { outcome: Outcome::of_unanswered(&row), row, flow: None }]).await.unwrap();
         for statement in [
             "UPDATE call SET caller = '1'",
             "UPDATE operation SET decision = 'refused'",

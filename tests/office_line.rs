@@ -122,9 +122,9 @@ async fn morning(desk: &Desk, ente: EnteId) {
         refused("refused", 503, "refused: no room"),
         refused("abandoned", 487, "abandoned"),
     ];
-    desk.record_new_calls(&calls).await.unwrap();
+    desk.record_calls(&calls).await.unwrap();
     // A commit whose answer was lost: the same calls once more are kept and counted once.
-    desk.record_new_calls(&calls[2..5]).await.unwrap();
+    desk.record_calls(&calls[2..5]).await.unwrap();
 }
 
 async fn ids(desk: &Desk, ente: EnteId, asked: &CallAsked, order: (CallSort, bool)) -> (String, i64) {
@@ -138,7 +138,7 @@ async fn calls_are_found_sorted_and_counted() {
         let desk = school.desk_at("2026-10-12T12:00:00+02:00");
         morning(&desk, school.ente).await;
         let other = desk.put_ente("altro", "Comune di Altro", None, &Window::default()).await.unwrap();
-        desk.record_new_calls(&[went(record(other, "theirs", "2026-10-12T06:00:00Z", 10), TO_CODE, End::Caller)]).await.unwrap();
+        desk.record_calls(&[went(record(other, "theirs", "2026-10-12T06:00:00Z", 10), TO_CODE, End::Caller)]).await.unwrap();
         // The twelfth begins at midnight in Rome: 22:00 of the eleventh in UTC.
         let all = CallAsked { first: day("2026-10-12"), last: day("2026-10-12"), ..CallAsked::default() };
         let newest = (CallSort::Start, true);
@@ -184,7 +184,7 @@ async fn two_writers_count_the_same_ways_at_once() {
                         went(record(school.ente, &format!("{n}-{m}"), "2026-10-12T06:00:00Z", 10), &way, End::Caller)
                     })
                     .collect();
-                desk.record_new_calls(&calls).await.unwrap();
+                desk.record_calls(&calls).await.unwrap();
             }
         };
         tokio::join!(Box::pin(some(0)), Box::pin(some(1)), Box::pin(some(2)), Box::pin(some(3)));
@@ -366,7 +366,7 @@ async fn the_pages_of_the_line() {
     assert_eq!(reader.get("/ufficio/linea/esporta").await.status, StatusCode::FORBIDDEN);
     let other = world.desk.put_ente("altro", "Comune di Altro", None, &Window::default()).await.unwrap();
     let theirs = went(record(other, "theirs", "2026-10-12T06:00:00Z", 10), TO_CODE, End::Caller);
-    world.desk.record_new_calls(&[theirs]).await.unwrap();
+    world.desk.record_calls(&[theirs]).await.unwrap();
     assert_eq!(clerk.get("/ufficio/linea/chiamate/theirs").await.status, StatusCode::NOT_FOUND);
 }
 
@@ -380,6 +380,7 @@ async fn a_long_list_goes_out_as_a_file_piece_by_piece() {
             CallRow { started_at: row.started_at + TimeDelta::seconds(n / 1_000), ..row }
         })
         .collect();
+    let calls: Vec<_> = calls.into_iter().map(|row| NewCall { outcome: Outcome::of_unanswered(&row), row, flow: None }).collect();
     world.desk.record_calls(&calls).await.unwrap();
     let mut clerk = world.logged_in(Role::Office).await;
     let csv = clerk.get("/ufficio/linea/esporta?dal=2026-10-12&al=2026-10-12").await;

@@ -132,15 +132,8 @@ impl<'a> CallMore<'a> {
 type Counts<'a> = BTreeMap<(EnteId, NaiveDate, i64, &'a str, &'a str, &'a str), (i64, i64)>;
 
 impl Desk {
-    /// Writes call detail records, all in one transaction; the same call twice is kept once.
-    pub async fn record_calls(&self, calls: &[CallRow]) -> Result<(), DeskError> {
-        let calls: Vec<_> =
-            calls.iter().map(|row| NewCall { row: row.clone(), outcome: Outcome::of_unanswered(row), flow: None }).collect();
-        self.record_new_calls(&calls).await
-    }
-
     /// Writes calls and counts the ways they took, all in one transaction; the same call twice is kept, and counted, once.
-    pub async fn record_new_calls(&self, calls: &[NewCall]) -> Result<(), DeskError> {
+    pub async fn record_calls(&self, calls: &[NewCall]) -> Result<(), DeskError> {
         let mut tx = self.db.write().await?;
         let mut windows: Vec<(EnteId, Window)> = Vec::new();
         let mut plans: Vec<(&str, i64)> = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{StoreError, Tx, on, run};
+use super::{StoreError, Tx, on, run, standing};
 use crate::canteen::{
     ChildId, DayState, EnteId,
     marks::{Suspension, Suspensions},
@@ -359,15 +359,15 @@ impl Tx {
     /// How many children of each class and diet are in which state on a day, by enrolment and marks alone: whether the class has service is
     /// the calendar's business.
     pub async fn expected_sums(&mut self, ente: EnteId, day: NaiveDate) -> Result<Vec<MealSum>, StoreError> {
-        const SQL: &str = "SELECT k.class_id, k.diet,
-                CASE WHEN p.child_id IS NOT NULL THEN 'suspended' WHEN m.kind IS NOT NULL THEN m.kind ELSE 'served' END AS state,
-                COUNT(*) AS children
-            FROM child k
-            LEFT JOIN mark m ON m.child_id = k.id AND m.day = $2
-            LEFT JOIN (SELECT DISTINCT child_id FROM suspension WHERE first_day <= $2 AND (last_day IS NULL OR last_day >= $2)) p
-                ON p.child_id = k.id
-            WHERE k.ente_id = $1 AND (k.enrolled_first IS NULL OR k.enrolled_first <= $2) AND (k.enrolled_last IS NULL OR k.enrolled_last >= $2)
-            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
+        const SQL: &str = concat!(
+            "SELECT k.class_id, k.diet, ",
+            standing!("state"),
+            ", COUNT(*) AS children FROM child k ",
+            standing!("from"),
+            " WHERE k.ente_id = $1 AND ",
+            standing!("enrolled"),
+            " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        );
         let rows: Vec<SumRow> = on!(self, |c| sqlx::query_as(SQL).bind(ente.0).bind(day).fetch_all(c))?;
         rows.into_iter().map(sum).collect()
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{StoreError, Tx, correction::state_from, on, run};
+use super::{StoreError, Tx, correction::state_from, on, run, standing};
 use crate::canteen::{ChildId, DayState, EnteId};
 
 /// A school whose day may have to be closed.
@@ -75,16 +75,15 @@ impl Tx {
 
     /// What stands on a day for each enrolled child of a school that was entered by `entered_by`. Whether its class eats on that day is for the calendar to say.
     pub async fn expected_meals(&mut self, school: i64, day: NaiveDate, entered_by: DateTime<Utc>) -> Result<Vec<NewMeal>, StoreError> {
-        const SQL: &str = "SELECT k.id AS child_id, k.class_id, k.diet,
-                CASE WHEN p.child_id IS NOT NULL THEN 'suspended' WHEN m.kind IS NOT NULL THEN m.kind ELSE 'served' END AS state
-            FROM child k
-            JOIN school_class c ON c.id = k.class_id
-            LEFT JOIN mark m ON m.child_id = k.id AND m.day = $2
-            LEFT JOIN (SELECT DISTINCT child_id FROM suspension WHERE first_day <= $2 AND (last_day IS NULL OR last_day >= $2)) p
-                ON p.child_id = k.id
-            WHERE c.school_id = $1 AND k.created_at <= $3
-                AND (k.enrolled_first IS NULL OR k.enrolled_first <= $2) AND (k.enrolled_last IS NULL OR k.enrolled_last >= $2)
-            ORDER BY k.id";
+        const SQL: &str = concat!(
+            "SELECT k.id AS child_id, k.class_id, k.diet, ",
+            standing!("state"),
+            " FROM child k JOIN school_class c ON c.id = k.class_id ",
+            standing!("from"),
+            " WHERE c.school_id = $1 AND k.created_at <= $3 AND ",
+            standing!("enrolled"),
+            " ORDER BY k.id"
+        );
         let rows: Vec<PupilRow> = on!(self, |c| sqlx::query_as(SQL).bind(school).bind(day).bind(entered_by).fetch_all(c))?;
         let typed =
             |r: PupilRow| Ok(NewMeal { child: ChildId(r.child_id), class_id: r.class_id, diet: r.diet, state: state_from(r.state)? });

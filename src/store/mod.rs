@@ -110,6 +110,22 @@ macro_rules! run {
 }
 use run;
 
+/// What stands on day `$2` for children `k`, in SQL: suspended before marked, as [`crate::canteen::marks::Marks::state_on`] has it; and who is enrolled.
+macro_rules! standing {
+    ("state") => {
+        "CASE WHEN p.child_id IS NOT NULL THEN 'suspended' WHEN m.kind IS NOT NULL THEN m.kind ELSE 'served' END AS state"
+    };
+    ("from") => {
+        "LEFT JOIN mark m ON m.child_id = k.id AND m.day = $2
+            LEFT JOIN (SELECT DISTINCT child_id FROM suspension WHERE first_day <= $2 AND (last_day IS NULL OR last_day >= $2)) p
+                ON p.child_id = k.id"
+    };
+    ("enrolled") => {
+        "(k.enrolled_first IS NULL OR k.enrolled_first <= $2) AND (k.enrolled_last IS NULL OR k.enrolled_last >= $2)"
+    };
+}
+use standing;
+
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -199,7 +199,7 @@ impl Writer {
     /// Tries until the records are written or given up; fails where they never can be.
     async fn attempt(&mut self, rows: &[NewCall]) -> Result<(), DeskError> {
         loop {
-            match self.desk.record_new_calls(rows).await {
+            match self.desk.record_calls(rows).await {
                 Ok(()) => return Ok(()),
                 Err(DeskError::Store(error)) if error.is_lasting() => return Err(error.into()),
                 Err(error) if self.until.is_some_and(|until| Instant::now() >= until) => {

@@ -160,7 +160,7 @@ impl Scribe<'_> {
             tx.commit().await?;
         }
         if !self.ended.is_empty() {
-            self.desk.record_new_calls(&self.ended).await?;
+            self.desk.record_calls(&self.ended).await?;
             self.ended.clear();
         }
         Ok(())
